@@ -1,0 +1,1 @@
+"""Orchestration and agents: everything that runs without GitHub or an HTTP server."""

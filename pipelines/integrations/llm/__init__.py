@@ -1,0 +1,1 @@
+"""Language models: base class, vendors, mock, fallback chain and prices."""

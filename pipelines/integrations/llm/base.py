@@ -1,0 +1,89 @@
+"""The one interface to a language model."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pipelines.model import Frozen, Usage
+
+
+class Part(Frozen):
+    """A piece of prompt text; ``cache`` marks the end of a prefix worth caching at the provider."""
+
+    text: str
+    cache: bool = False
+
+
+class ChatMessage(Frozen):
+    """One turn of the conversation."""
+
+    role: Literal["user", "assistant"]
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """All parts joined."""
+        return "".join(part.text for part in self.parts)
+
+
+class OutputSchema(Frozen):
+    """The JSON Schema that the answer must satisfy, by the provider's native structured output."""
+
+    name: str = Field(pattern=r"^[a-z_]{1,64}$")
+    json_schema: dict[str, Any]
+
+
+class ModelRequest(Frozen):
+    """What is asked of a model; everything that could vary is here, so it can be replayed."""
+
+    purpose: str
+    """Which agent and turn asks, e.g. ``review`` or ``review.repair``; for logs and scripts."""
+    system: tuple[Part, ...]
+    messages: tuple[ChatMessage, ...]
+    output: OutputSchema | None = None
+    max_output_tokens: int = Field(default=8192, ge=1)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+
+
+class ModelResponse(Frozen):
+    """What came back; ``stop`` says why it ended there."""
+
+    text: str
+    stop: Literal["end", "length", "refusal", "filtered", "other"]
+    usage: Usage
+    model: str
+    """``provider:model`` that answered."""
+
+
+class LanguageModel(ABC):
+    """A model behind one provider.
+
+    ``complete`` raises ``Retryable`` for passing faults (with the provider's own wait),
+    ``Parked`` never, ``UserError`` for wrong credentials or an unknown model, ``ModelUnavailable``
+    when the provider cannot serve. Cancelling it closes the stream, so that spending stops.
+    """
+
+    name: str
+    """``provider:model``, as configured."""
+
+    @property
+    @abstractmethod
+    def context_tokens(self) -> int:
+        """How many tokens prompt and answer may have together."""
+
+    @abstractmethod
+    async def complete(self, request: ModelRequest) -> ModelResponse:
+        """Return the model's whole answer."""
+
+    @abstractmethod
+    def estimate_tokens(self, text: str) -> int:
+        """Return an upper estimate of how many tokens a text has; cheap, no request."""
+
+    @abstractmethod
+    def worst_cost_usd(self, request: ModelRequest) -> float:
+        """Return what the request costs if the answer uses every token it may; 0 if free."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the connections."""

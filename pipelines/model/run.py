@@ -1,0 +1,120 @@
+"""A run of a workflow: the one record that the engine changes."""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import AwareDatetime, Field, JsonValue
+
+from pipelines.model.base import Frozen
+from pipelines.model.change import Change
+from pipelines.model.task import Conclusion, Usage
+from pipelines.model.trigger import Trigger
+
+
+class RunState(StrEnum):
+    """Where a run is: everything before ``completed`` is live."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    """Nothing can go on before somebody approves."""
+    COMPLETED = "completed"
+
+
+class StepState(StrEnum):
+    """Where a step is.
+
+    ``pending`` waits for its needs, ``queued`` for a worker (or its ``not_before``), ``waiting``
+    for an approval; ``publishing`` means the agent is done and its effects are being carried out.
+    """
+
+    PENDING = "pending"
+    WAITING = "waiting"
+    QUEUED = "queued"
+    RUNNING = "running"
+    PUBLISHING = "publishing"
+    COMPLETED = "completed"
+
+
+class Approval(Frozen):
+    """Somebody's consent to one step of one run at one commit."""
+
+    by_id: int
+    by_login: str
+    level: str
+    at: AwareDatetime
+
+
+class Step(Frozen):
+    """One step of a run: its plan, which never changes, and its progress."""
+
+    name: str
+    agent: str
+    needs: tuple[str, ...] = ()
+    condition: str = "success()"
+    timeout_seconds: float = Field(default=900.0, gt=0)
+    retries: int = Field(default=2, ge=0)
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    models: tuple[str, ...] = ()
+
+    state: StepState = StepState.PENDING
+    attempt: int = Field(default=0, ge=0)
+    conclusion: Conclusion | None = None
+    title: str = ""
+    """One line: how it ended, or what it is waiting for."""
+    approval_level: str | None = None
+    approvals: tuple[Approval, ...] = ()
+    outputs: dict[str, JsonValue] = Field(default_factory=dict)
+    has_result: bool = False
+    """Whether a TaskResult of this attempt is stored beside the run."""
+    not_before: AwareDatetime | None = None
+    queued_at: AwareDatetime | None = None
+    started_at: AwareDatetime | None = None
+    finished_at: AwareDatetime | None = None
+    deadline: AwareDatetime | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will happen to this step by itself."""
+        return self.state is StepState.COMPLETED
+
+
+class WorkflowRun(Frozen):
+    """One execution of a workflow, bound to one commit and to one configuration.
+
+    ``version`` grows by one with every stored transition and is what compare-and-set compares.
+    ``generation`` grows with every run of the same ``group``; an older generation is superseded.
+    """
+
+    id: str
+    workflow: str
+    trigger: Trigger
+    change: Change
+    config_sha: str
+    group: str
+    generation: int = Field(ge=1)
+    steps: tuple[Step, ...]
+    state: RunState = RunState.RUNNING
+    conclusion: Conclusion | None = None
+    reason: str = ""
+    """Why it was cancelled or superseded, in a sentence; empty otherwise."""
+    budget_usd: float = Field(ge=0)
+    usage: Usage = Usage()
+    ignore: tuple[str, ...] = ()
+    cancel_superseded: bool = True
+    rerun_of: str | None = None
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    version: int = Field(default=0, ge=0)
+    schema_version: Literal[1] = 1
+
+    @property
+    def live(self) -> bool:
+        """Whether the run can still change by itself."""
+        return self.state is not RunState.COMPLETED
+
+    def step(self, name: str) -> Step:
+        """Return the step of that name; KeyError if the run has none."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise KeyError(name)

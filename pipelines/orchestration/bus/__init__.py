@@ -1,0 +1,1 @@
+"""Messages between the parts: publish/subscribe, request/response, leased work queues."""

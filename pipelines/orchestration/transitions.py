@@ -1,0 +1,169 @@
+"""What can happen to a run, and what the engine wants done about it.
+
+Events are facts from outside, commands are wishes of the engine. Both are data, so that any
+interleaving can be written down, replayed and simulated.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, JsonValue
+
+from pipelines.model import Approval, Conclusion, Frozen, Usage, WorkflowRun
+
+
+class Started(Frozen):
+    """The run was created and may dispatch its first steps."""
+
+    kind: Literal["started"] = "started"
+
+
+class StepClaimed(Frozen):
+    """A worker took the step's task."""
+
+    kind: Literal["step_claimed"] = "step_claimed"
+    step: str
+    attempt: int
+
+
+class StepFinished(Frozen):
+    """The agent returned; with ``effects`` above 0 they are still to be carried out."""
+
+    kind: Literal["step_finished"] = "step_finished"
+    step: str
+    attempt: int
+    conclusion: Conclusion
+    title: str
+    outputs: dict[str, JsonValue] = Field(default_factory=dict)
+    usage: Usage = Usage()
+    effects: int = Field(default=0, ge=0)
+
+
+class StepFailed(Frozen):
+    """The attempt failed and the error handler decided.
+
+    With ``retry_at`` it is tried again then, if attempts are left; ``counted`` is False when the
+    fault was not the step's own (a rate limit), so that no attempt is used up. Without ``retry_at``
+    the step ends with ``conclusion``.
+    """
+
+    kind: Literal["step_failed"] = "step_failed"
+    step: str
+    attempt: int
+    conclusion: Conclusion
+    title: str
+    retry_at: AwareDatetime | None = None
+    counted: bool = True
+    usage: Usage = Usage()
+
+
+class EffectsPublished(Frozen):
+    """All effects of the step were carried out, denied or found done; the step is complete."""
+
+    kind: Literal["effects_published"] = "effects_published"
+    step: str
+    attempt: int
+    conclusion: Conclusion | None = None
+    """Replaces the agent's own conclusion, e.g. when policy denied an effect."""
+    title: str | None = None
+
+
+class ApprovalNeeded(Frozen):
+    """Policy wants somebody's consent before the step's task may run."""
+
+    kind: Literal["approval_needed"] = "approval_needed"
+    step: str
+    attempt: int
+    level: str
+    title: str
+
+
+class StepApproved(Frozen):
+    """Somebody with the right level consented."""
+
+    kind: Literal["step_approved"] = "step_approved"
+    step: str
+    approval: Approval
+
+
+class CancelRequested(Frozen):
+    """Somebody asked for the run to stop."""
+
+    kind: Literal["cancel_requested"] = "cancel_requested"
+    reason: str
+
+
+class Superseded(Frozen):
+    """A newer run of the same group replaces this one."""
+
+    kind: Literal["superseded"] = "superseded"
+    generation: int
+    reason: str
+
+
+class Ticked(Frozen):
+    """Time passed: whatever is beyond its deadline ends."""
+
+    kind: Literal["ticked"] = "ticked"
+
+
+RunEvent = Annotated[
+    Started
+    | StepClaimed
+    | StepFinished
+    | StepFailed
+    | EffectsPublished
+    | ApprovalNeeded
+    | StepApproved
+    | CancelRequested
+    | Superseded
+    | Ticked,
+    Field(discriminator="kind"),
+]
+
+
+class Dispatch(Frozen):
+    """Queue the step's task for its agent, not before ``not_before``."""
+
+    kind: Literal["dispatch"] = "dispatch"
+    step: str
+    attempt: int
+    not_before: AwareDatetime | None = None
+
+
+class Abort(Frozen):
+    """Stop the agent that works on the step, if one does."""
+
+    kind: Literal["abort"] = "abort"
+    step: str
+    attempt: int
+
+
+class Publish(Frozen):
+    """Carry out the effects of the step's stored result."""
+
+    kind: Literal["publish"] = "publish"
+    step: str
+    attempt: int
+
+
+class Report(Frozen):
+    """Something users see has changed."""
+
+    kind: Literal["report"] = "report"
+
+
+class Wake(Frozen):
+    """Send ``Ticked`` at this time."""
+
+    kind: Literal["wake"] = "wake"
+    at: AwareDatetime
+
+
+Command = Annotated[Dispatch | Abort | Publish | Report | Wake, Field(discriminator="kind")]
+
+
+class Transition(Frozen):
+    """The run after an event, and what is to be done; equal runs mean that nothing happened."""
+
+    run: WorkflowRun
+    commands: tuple[Command, ...] = ()

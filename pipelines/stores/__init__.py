@@ -1,0 +1,1 @@
+"""Persistent data: one backend interface and the typed stores over it."""
