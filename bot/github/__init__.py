@@ -1,0 +1,1 @@
+"""GitHub: reading it, authenticating to it, and taking its answers for what they are."""
