@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted(p for top in ("bot", "pipelines") for p in (ROOT / top).rglob("*.py"))
 
 CORE = ("pipelines.model", "pipelines.errors")
-SHARED = (*CORE, "pipelines.ports", "pipelines.globs", "pipelines.diff")
+SHARED = (*CORE, "pipelines.ports", "pipelines.globs", "pipelines.diff", "pipelines.redaction")
 
 # A package may import itself, the standard library, third parties, and of ours only what is listed.
 # The longest matching prefix decides.
@@ -20,7 +20,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pipelines.ports": CORE,
     "pipelines.globs": (),
     "pipelines.diff": CORE,
+    "pipelines.redaction": (),
     "pipelines.system": SHARED,
+    "pipelines.checkout": SHARED,
     "pipelines.config": SHARED,
     "pipelines.stores": SHARED,
     "pipelines.integrations": SHARED,
@@ -33,7 +35,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bot.commands": (*SHARED, "bot.github", "bot.events"),
     "bot.deliveries": (*SHARED, "bot.github"),
     "bot.simulator": (*SHARED, "pipelines.system"),
-    "bot.telemetry": (*SHARED,),
+    "bot.redactor": (*SHARED,),
+    "bot.telemetry": (*SHARED, "bot.redactor"),
     "bot.settings": (*SHARED, "pipelines.config"),
     "bot.web": (
         *SHARED,
