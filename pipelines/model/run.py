@@ -58,6 +58,13 @@ class Step(Frozen):
 
     state: StepState = StepState.PENDING
     attempt: int = Field(default=0, ge=0)
+    """How often it was dispatched; the number of the latest dispatch is its fencing token."""
+    uncounted: int = Field(default=0, ge=0)
+    """How many of the attempts ended through no fault of the step and use up no retry."""
+    billed: int = Field(default=0, ge=0)
+    """The latest attempt whose usage is part of the run's, so that none is added twice."""
+    budget_usd: float = Field(default=0.0, ge=0)
+    """US dollars set aside for the attempt that was claimed; given back once it is billed."""
     conclusion: Conclusion | None = None
     title: str = ""
     """One line: how it ended, or what it is waiting for."""

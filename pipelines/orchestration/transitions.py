@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue
 
-from pipelines.model import Approval, Conclusion, Frozen, Usage, WorkflowRun
+from pipelines.model import Approval, Conclusion, Frozen, Sha, Usage, WorkflowRun
 
 
 class Started(Frozen):
@@ -83,6 +83,8 @@ class StepApproved(Frozen):
     kind: Literal["step_approved"] = "step_approved"
     step: str
     approval: Approval
+    head_sha: Sha | None = None
+    """The commit they were looking at; consent to another one than the run's is not consent."""
 
 
 class CancelRequested(Frozen):

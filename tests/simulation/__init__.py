@@ -1,0 +1,1 @@
+"""The engine under every interleaving that a seed can make."""
