@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bot.simulator": (*SHARED, "pipelines.system"),
     "bot.redactor": (*SHARED,),
     "bot.telemetry": (*SHARED, "bot.redactor"),
-    "bot.settings": (*SHARED, "pipelines.config"),
+    "bot.settings": (*SHARED, "bot.deliveries.signature"),
     "bot.web": (
         *SHARED,
         "pipelines.stores",

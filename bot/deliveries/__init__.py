@@ -1,0 +1,1 @@
+"""Webhook deliveries: their form, their signature, and the inbox that keeps them."""

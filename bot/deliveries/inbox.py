@@ -1,0 +1,123 @@
+"""Where a verified delivery becomes durable, exactly once, before it is answered."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bot.deliveries.delivery import QUEUE, Delivery, DeliveryStatus
+from pipelines.errors import Conflict
+from pipelines.ports import ABSENT, Batch, Clock, Journal, Message, Write
+
+REMEMBERED_SECONDS = 7 * 24 * 3600.0
+"""How long a delivery is recognised; GitHub redelivers for 3 days, Enterprise Server for 7."""
+
+Triage = Callable[[str, str, bytes], str | None]
+"""``(event, guid, body)`` → why nothing is to be done, or None; raises UserError if malformed."""
+
+
+class Verdict(StrEnum):
+    """What the inbox did with a delivery."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The inbox's answer, with the reason where nothing will happen."""
+
+    verdict: Verdict
+    reason: str = ""
+
+
+def delivery_key(guid: str) -> str:
+    """Where the delivery with this GUID is stored."""
+    return f"delivery/{guid}"
+
+
+class Inbox:
+    """Stores deliveries; the same GUID, or the same signed body under another GUID, only once.
+
+    The GUID is a header and so not covered by the signature: whoever captured a delivery can send
+    it again under a new one, which is why the body's digest is remembered too.
+    """
+
+    def __init__(self, journal: Journal, clock: Clock, triage: Triage) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._triage = triage
+
+    async def accept(self, guid: str, event: str, body: bytes) -> Accepted:
+        """Store the delivery durably, or say why that is not needed.
+
+        Raises UserError for a malformed body and NotStored when it could not be stored.
+        """
+        reason = self._triage(event, guid, body)
+        delivery = Delivery(
+            guid=guid,
+            event=event,
+            payload="" if reason else body.decode(),
+            received_at=self._clock.now(),
+            status=DeliveryStatus.IGNORED if reason else DeliveryStatus.ACCEPTED,
+            reason=reason or "",
+            finished_at=self._clock.now() if reason else None,
+        )
+        try:
+            await self._journal.commit(_batch(delivery, hashlib.sha256(body).hexdigest()))
+        except Conflict:
+            return await self._seen_before(delivery)
+        if reason:
+            return Accepted(Verdict.IGNORED, reason)
+        return Accepted(Verdict.STORED)
+
+    async def _seen_before(self, delivery: Delivery) -> Accepted:
+        """Take a redelivered dead letter in again; everything else is a duplicate."""
+        key = delivery_key(delivery.guid)
+        stored = await self._journal.get(key)
+        if stored is None:
+            return Accepted(Verdict.DUPLICATE, "this body was delivered before under another id")
+        if Delivery.model_validate_json(stored.value).status is not DeliveryStatus.DEAD:
+            return Accepted(Verdict.DUPLICATE, "this delivery was accepted before")
+        revived = Batch(
+            writes=[_record(delivery, expect=stored.version)], messages=[_message(delivery)]
+        )
+        try:
+            await self._journal.commit(revived)
+        except Conflict:
+            return Accepted(Verdict.DUPLICATE, "this delivery was accepted before")
+        return Accepted(Verdict.STORED)
+
+
+def _batch(delivery: Delivery, digest: str) -> Batch:
+    seen = Write(
+        key=f"digest/{digest}",
+        value=delivery.guid.encode(),
+        expect=ABSENT,
+        ttl=REMEMBERED_SECONDS,
+    )
+    waiting = delivery.status is DeliveryStatus.ACCEPTED
+    return Batch(
+        writes=[_record(delivery, expect=ABSENT), seen],
+        messages=[_message(delivery)] if waiting else [],
+    )
+
+
+def _record(delivery: Delivery, *, expect: int) -> Write:
+    return Write(
+        key=delivery_key(delivery.guid),
+        value=delivery.model_dump_json().encode(),
+        expect=expect,
+        ttl=REMEMBERED_SECONDS,
+    )
+
+
+def _message(delivery: Delivery) -> Message:
+    return Message(
+        id=delivery_key(delivery.guid),
+        queue=QUEUE,
+        tenant="0",
+        body={"guid": delivery.guid},
+        enqueued_at=delivery.received_at,
+    )
