@@ -168,6 +168,8 @@ class Lease:
 
     message: Message
     expires_at: float
+    number: int = 0
+    """Given by the bus: tells this message from another that replaced it under the same id."""
 
     @property
     def token(self) -> int:

@@ -1,9 +1,34 @@
 """The one interface to durable data; every implementation passes the same contract suite."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
+from urllib.parse import quote
 
 from pipelines.ports import Batch, Message, Versioned
+
+MAX_KEY = 512
+"""Bytes in a key or a log's name."""
+
+_MAX_SEGMENT = 100
+
+
+def key(*segments: str) -> str:
+    """Join segments to a key in which no segment, whatever its text, reaches into another.
+
+    What is not plain is percent-encoded; a segment that would be too long becomes its SHA-256.
+    Neither mark below can come out of percent-encoding, so no two texts share a segment.
+    """
+    return "/".join(_segment(text) for text in segments)
+
+
+def _segment(text: str) -> str:
+    if not text:
+        return "%"
+    plain = quote(text, safe="@:+=,", errors="surrogatepass")
+    if len(plain) <= _MAX_SEGMENT:
+        return plain
+    return "%h" + hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 class StorageBackend(ABC):

@@ -1,0 +1,41 @@
+"""From a storage URL to a backend."""
+
+from pathlib import Path
+
+from pipelines.errors import UserError
+from pipelines.ports import Clock
+from pipelines.stores.backend import StorageBackend
+from pipelines.stores.memory import MemoryBackend
+from pipelines.stores.sqlite import SqliteBackend
+
+_KNOWN = "this build knows memory:// and sqlite:///PATH"
+
+
+def open_backend(url: str, clock: Clock) -> StorageBackend:
+    """Open ``memory://``, ``sqlite:///relative/path`` or ``sqlite:////absolute/path``.
+
+    Raises UserError for any other URL and for a file that is not ours, NotStored for one that is
+    in use or cannot be written. The URL may hold a password and is never repeated whole.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise UserError(f"The storage URL has no scheme; {_KNOWN}.")
+    if scheme == "memory":
+        if rest.strip("/"):
+            raise UserError("memory:// takes no path: it is gone with the process.")
+        return MemoryBackend(clock)
+    if scheme == "sqlite":
+        return SqliteBackend(_path(rest), clock)
+    raise UserError(f"The storage scheme {scheme[:20]!r} is not supported; {_KNOWN}.")
+
+
+def _path(rest: str) -> Path:
+    path = rest.removeprefix("/")
+    if not rest.startswith("/") or not path or path.endswith("/"):
+        raise UserError(
+            "A SQLite URL is sqlite:///relative.db or sqlite:////absolute/path.db, with three "
+            "slashes before the path."
+        )
+    if "?" in path or "#" in path or path == ":memory:" or "\0" in path:
+        raise UserError("A SQLite URL takes a plain file and no options; for none use memory://.")
+    return Path(path)
