@@ -5,7 +5,20 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from pipelines.errors import Ambiguous, UserError
 from pipelines.model import Frozen, Usage
+
+
+class PromptTooLong(UserError):
+    """The prompt does not fit the model's context; nothing was spent."""
+
+
+class BrokenAnswer(Ambiguous):
+    """The call was accepted and then broke off; ``usage`` is what it is assumed to have cost."""
+
+    def __init__(self, message: str, *, dependency: str, usage: Usage) -> None:
+        super().__init__(message, dependency=dependency)
+        self.usage = usage
 
 
 class Part(Frozen):

@@ -1,0 +1,175 @@
+"""Anthropic's Messages API through the official SDK, which is imported at the first call."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import httpx2
+from pydantic import SecretStr
+
+from pipelines.integrations.llm.base import ModelRequest, Part
+from pipelines.integrations.llm.faults import Provider
+from pipelines.integrations.llm.http import Limits
+from pipelines.integrations.llm.prices import PriceTable
+from pipelines.integrations.llm.schema import strict
+from pipelines.integrations.llm.streaming import Answer, Stop, StreamingModel
+from pipelines.integrations.llm.untrusted import count, dig, encodable
+from pipelines.ports import Clock
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
+    from anthropic.types import MessageParam, TextBlockParam
+    from anthropic.types.message_create_params import MessageCreateParamsStreaming
+
+PROVIDER = Provider("anthropic", "Anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
+DEFAULT_URL = "https://api.anthropic.com"
+MAX_CACHE_MARKS = 4
+_STOPS: dict[str, Stop] = {
+    "end_turn": "end",
+    "stop_sequence": "end",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "refusal",
+}
+
+
+class AnthropicModel(StreamingModel):
+    """One model of Anthropic, or of a server that speaks its Messages API.
+
+    ``temperature`` is not sent: the API refuses it for current models and the SDK has no such
+    parameter any more.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        key: SecretStr,
+        base_url: str | None,
+        http: httpx2.AsyncClient,
+        clock: Clock,
+        prices: PriceTable,
+        limits: Limits,
+    ) -> None:
+        super().__init__(
+            PROVIDER, model, key=key, http=http, clock=clock, prices=prices, limits=limits
+        )
+        self._base_url = base_url or DEFAULT_URL
+        self._sdk: AsyncAnthropic | None = None
+
+    async def _client(self) -> "AsyncAnthropic":
+        if self._sdk is None:
+            # Importing the SDK takes seconds, which would stop every other task of this process.
+            self._sdk = await asyncio.to_thread(self._connect)
+        return self._sdk
+
+    def _connect(self) -> "AsyncAnthropic":
+        import anthropic  # noqa: PLC0415 - imported when the first call is made
+
+        client = anthropic.AsyncAnthropic(
+            api_key=self._key.get_secret_value(),
+            base_url=self._base_url,
+            timeout=self._http.timeout,
+            max_retries=0,
+            http_client=self._http,
+            open_telemetry=False,
+        )
+        _ = client.messages  # loads the types of the API, still in this thread
+        return client
+
+    async def _stream(self, request: ModelRequest, answer: Answer) -> None:
+        client = await self._client()
+        import anthropic  # noqa: PLC0415 - already loaded by then
+
+        try:
+            stream = await client.messages.create(**self._parameters(request))
+            async with stream:
+                await self._require_events(stream.response)
+                async for event in stream:
+                    _take(event, answer)
+        except anthropic.APIStatusError as error:
+            raise self._refused(error.status_code, error.body, error.response.headers) from error
+        except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
+            raise self._unreachable(error) from error
+        except (anthropic.AnthropicError, ValueError, RecursionError) as error:
+            raise self._passing(f"sent an unreadable answer ({type(error).__name__})") from error
+
+    def _parameters(self, request: ModelRequest) -> "MessageCreateParamsStreaming":
+        system, *turns = _blocks([request.system, *(each.parts for each in request.messages)])
+        messages: list[MessageParam] = []
+        for each, blocks in zip(request.messages, turns, strict=True):
+            if each.role == "user":
+                messages.append({"role": "user", "content": blocks})
+            else:
+                messages.append({"role": "assistant", "content": blocks})
+        parameters: MessageCreateParamsStreaming = {
+            "model": self._model,
+            "max_tokens": request.max_output_tokens,
+            "messages": messages,
+            "stream": True,
+        }
+        if system:
+            parameters["system"] = system
+        if request.output:
+            schema = strict(request.output.json_schema)
+            parameters["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+        return parameters
+
+
+def _blocks(groups: Sequence[Sequence[Part]]) -> "list[list[TextBlockParam]]":
+    """Turn parts into text blocks; the last four marked ones get a cache breakpoint.
+
+    A later mark's prefix contains the earlier ones, so the early ones can be spared. Empty texts
+    are left out: the API refuses them.
+    """
+    spared = sum(part.cache for group in groups for part in group if part.text) - MAX_CACHE_MARKS
+    out: list[list[TextBlockParam]] = []
+    for group in groups:
+        blocks: list[TextBlockParam] = []
+        for part in group:
+            if not part.text:
+                continue
+            block: TextBlockParam = {"type": "text", "text": encodable(part.text)}
+            if part.cache:
+                spared -= 1
+                if spared < 0:
+                    block["cache_control"] = {"type": "ephemeral"}
+            blocks.append(block)
+        out.append(blocks)
+    return out
+
+
+def _take(event: object, answer: Answer) -> None:
+    """Add one stream event; pings and kinds that are not known yet change nothing."""
+    kind = dig(event, "type")
+    answer.begun = True
+    if kind == "message_start":
+        _take_usage(dig(event, "message", "usage"), answer)
+    elif kind == "content_block_start":
+        _take_text(dig(event, "content_block"), "text", answer)
+    elif kind == "content_block_delta":
+        _take_text(dig(event, "delta"), "text_delta", answer)
+    elif kind == "message_delta":
+        reason = dig(event, "delta", "stop_reason")
+        if isinstance(reason, str):
+            answer.stop = _STOPS.get(reason, "other")
+        _take_usage(dig(event, "usage"), answer)
+
+
+def _take_text(block: object, kind: str, answer: Answer) -> None:
+    text = dig(block, "text")
+    if dig(block, "type") == kind and isinstance(text, str):
+        answer.pieces.append(text)
+
+
+def _take_usage(usage: object, answer: Answer) -> None:
+    """Later counts are cumulative and replace earlier ones; cached tokens are counted apart."""
+    for field, key in (
+        ("input_tokens", "input_tokens"),
+        ("output_tokens", "output_tokens"),
+        ("cache_read_tokens", "cache_read_input_tokens"),
+        ("cache_write_tokens", "cache_creation_input_tokens"),
+    ):
+        value = count(dig(usage, key))
+        if value is not None:
+            setattr(answer, field, value)

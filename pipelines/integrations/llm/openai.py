@@ -1,0 +1,156 @@
+"""OpenAI's Chat Completions API through the official SDK, which is imported at the first call.
+
+Chat Completions and not Responses, because it is what compatible servers (vLLM, Ollama, llama.cpp,
+gateways) speak as well.
+"""
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING
+
+import httpx2
+from pydantic import SecretStr
+
+from pipelines.integrations.llm.base import ModelRequest
+from pipelines.integrations.llm.faults import Provider
+from pipelines.integrations.llm.http import Limits
+from pipelines.integrations.llm.prices import PriceTable
+from pipelines.integrations.llm.schema import strict
+from pipelines.integrations.llm.streaming import Answer, Stop, StreamingModel
+from pipelines.integrations.llm.untrusted import count, dig, encodable, first, text
+from pipelines.ports import Clock
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+    from openai.types.chat import ChatCompletionMessageParam
+    from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
+
+PROVIDER = Provider("openai", "OpenAI", "OPENAI_API_KEY", "OPENAI_BASE_URL")
+DEFAULT_URL = "https://api.openai.com/v1"
+_STOPS: dict[str, Stop] = {"stop": "end", "length": "length", "content_filter": "filtered"}
+
+
+class OpenAIModel(StreamingModel):
+    """One model of OpenAI, or of a server that speaks its Chat Completions API."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        key: SecretStr,
+        base_url: str | None,
+        http: httpx2.AsyncClient,
+        clock: Clock,
+        prices: PriceTable,
+        limits: Limits,
+    ) -> None:
+        super().__init__(
+            PROVIDER, model, key=key, http=http, clock=clock, prices=prices, limits=limits
+        )
+        self._base_url = base_url or DEFAULT_URL
+        self._sdk: AsyncOpenAI | None = None
+
+    async def _client(self) -> "AsyncOpenAI":
+        if self._sdk is None:
+            # Importing the SDK takes long enough to be felt by every other task of this process.
+            self._sdk = await asyncio.to_thread(self._connect)
+        return self._sdk
+
+    def _connect(self) -> "AsyncOpenAI":
+        import openai  # noqa: PLC0415 - imported when the first call is made
+
+        client = openai.AsyncOpenAI(
+            api_key=self._key.get_secret_value(),
+            base_url=self._base_url,
+            timeout=self._http.timeout,
+            max_retries=0,
+            http_client=self._http,
+        )
+        _ = client.chat.completions  # loads the types of the API, still in this thread
+        return client
+
+    async def _stream(self, request: ModelRequest, answer: Answer) -> None:
+        client = await self._client()
+        import openai  # noqa: PLC0415 - already loaded by then
+
+        try:
+            stream = await client.chat.completions.create(**self._parameters(request))
+            async with stream:
+                await self._require_events(stream.response)
+                async for chunk in stream:
+                    _take(chunk, answer)
+        except openai.APIStatusError as error:
+            raise self._refused(error.status_code, error.body, error.response.headers) from error
+        except (openai.APIConnectionError, httpx2.HTTPError) as error:
+            raise self._unreachable(error) from error
+        except openai.APIError as error:
+            # An error object inside the stream.
+            raise self._refused(200, error.body, {}) from error
+        except (openai.OpenAIError, ValueError, RecursionError) as error:
+            raise self._passing(f"sent an unreadable answer ({type(error).__name__})") from error
+
+    def _parameters(self, request: ModelRequest) -> "CompletionCreateParamsStreaming":
+        system = encodable("".join(part.text for part in request.system))
+        messages: list[ChatCompletionMessageParam] = []
+        if system:
+            messages.append({"role": "system", "content": system})
+        for each in request.messages:
+            if each.role == "user":
+                messages.append({"role": "user", "content": encodable(each.text)})
+            else:
+                messages.append({"role": "assistant", "content": encodable(each.text)})
+        parameters: CompletionCreateParamsStreaming = {
+            "model": self._model,
+            "max_completion_tokens": request.max_output_tokens,
+            "messages": messages,
+            "store": False,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if request.temperature is not None:
+            parameters["temperature"] = request.temperature
+        if request.output:
+            parameters["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {
+                    "name": request.output.name,
+                    "schema": strict(request.output.json_schema),
+                    "strict": True,
+                },
+            }
+        if any(part.cache for part in request.system):
+            parameters["prompt_cache_key"] = _cache_key(system)
+        return parameters
+
+
+def _cache_key(prefix: str) -> str:
+    """Send calls with the same beginning to the same cache; prefixes are cached by themselves."""
+    return "conductor-" + hashlib.sha256(prefix.encode()).hexdigest()[:32]
+
+
+def _take(chunk: object, answer: Answer) -> None:
+    """Add one chunk; the last one has usage and no choices."""
+    answer.begun = True
+    _take_usage(dig(chunk, "usage"), answer)
+    choice = first(dig(chunk, "choices"))
+    refusal = text(dig(choice, "delta", "refusal"))
+    answer.pieces.append(text(dig(choice, "delta", "content")) + refusal)
+    reason = dig(choice, "finish_reason")
+    if refusal:
+        answer.stop = "refusal"
+    elif isinstance(reason, str) and answer.stop is None:
+        answer.stop = _STOPS.get(reason, "other")
+
+
+def _take_usage(usage: object, answer: Answer) -> None:
+    """Split the prompt into fresh, cached and newly cached tokens, which are priced apart."""
+    prompt = count(dig(usage, "prompt_tokens"))
+    read = count(dig(usage, "prompt_tokens_details", "cached_tokens")) or 0
+    written = count(dig(usage, "prompt_tokens_details", "cache_write_tokens")) or 0
+    if prompt is not None:
+        answer.cache_read_tokens = min(read, prompt)
+        answer.cache_write_tokens = min(written, prompt - answer.cache_read_tokens)
+        answer.input_tokens = prompt - answer.cache_read_tokens - answer.cache_write_tokens
+    output = count(dig(usage, "completion_tokens"))
+    if output is not None:
+        answer.output_tokens = output

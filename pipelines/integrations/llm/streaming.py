@@ -1,0 +1,172 @@
+"""What all providers' models do alike: limits, usage, cost and the meaning of failures."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import httpx2
+from pydantic import SecretStr
+
+from pipelines.errors import ConductorError, Retryable
+from pipelines.integrations.llm.base import (
+    BrokenAnswer,
+    LanguageModel,
+    ModelRequest,
+    ModelResponse,
+)
+from pipelines.integrations.llm.deadline import DeadlinePassed, within
+from pipelines.integrations.llm.faults import Provider, as_error, refusal
+from pipelines.integrations.llm.http import (
+    BYTES_PER_TOKEN,
+    MIN_ANSWER_BYTES,
+    Limits,
+    UnacceptableAnswer,
+    answer_limit,
+)
+from pipelines.integrations.llm.prices import PriceTable
+from pipelines.integrations.llm.tokens import PER_MESSAGE, estimate_tokens
+from pipelines.model import Usage
+from pipelines.ports import Clock
+
+Stop = Literal["end", "length", "refusal", "filtered", "other"]
+
+
+@dataclass(slots=True)
+class Answer:
+    """What has arrived of an answer so far; token counts stay None until the provider says them."""
+
+    pieces: list[str] = field(default_factory=list[str])
+    stop: Stop | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    begun: bool = False
+
+
+class StreamingModel(LanguageModel):
+    """A model that is read as a stream of server-sent events; subclasses speak one vendor's SDK."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        model: str,
+        *,
+        key: SecretStr,
+        http: httpx2.AsyncClient,
+        clock: Clock,
+        prices: PriceTable,
+        limits: Limits,
+    ) -> None:
+        self.name = f"{provider.name}:{model}"
+        self._provider = provider
+        self._model = model
+        self._key = key
+        self._http = http
+        self._clock = clock
+        self._prices = prices
+        self._limits = limits
+
+    @property
+    def context_tokens(self) -> int:
+        """The window as the price table has it."""
+        return self._prices.context_tokens(self.name)
+
+    def estimate_tokens(self, text: str) -> int:
+        """Return an upper estimate from the text's shape."""
+        return estimate_tokens(text)
+
+    def worst_cost_usd(self, request: ModelRequest) -> float:
+        """Return the price of the estimated prompt and of the longest answer it may get."""
+        return self._prices.worst_cost(self.name, prompt_tokens(request), request.max_output_tokens)
+
+    async def complete(self, request: ModelRequest) -> ModelResponse:
+        """Stream one answer to its end within the limits; see LanguageModel for what it raises."""
+        answer = Answer()
+        started = self._clock.monotonic()
+        limit = max(MIN_ANSWER_BYTES, BYTES_PER_TOKEN * request.max_output_tokens)
+        reset = answer_limit.set(limit)
+        try:
+            await within(self._clock, self._limits.total, self._stream(request, answer))
+            if answer.stop is None:
+                raise self._passing("ended the answer before it was complete")
+        except Retryable as error:
+            if not answer.begun:
+                raise
+            usage = self._usage(request, answer, started)
+            raise BrokenAnswer(str(error), dependency=self._provider.name, usage=usage) from error
+        except DeadlinePassed as error:
+            usage = self._usage(request, answer, started)
+            message = f"{self._provider.title} had not answered after {error.seconds:g} seconds."
+            raise BrokenAnswer(message, dependency=self._provider.name, usage=usage) from error
+        finally:
+            answer_limit.reset(reset)
+        return ModelResponse(
+            text="".join(answer.pieces),
+            stop=answer.stop,
+            usage=self._usage(request, answer, started),
+            model=self.name,
+        )
+
+    async def close(self) -> None:
+        """Do nothing: the HTTP client belongs to whoever made it."""
+
+    @abstractmethod
+    async def _stream(self, request: ModelRequest, answer: Answer) -> None:
+        """Ask, and write into ``answer`` what arrives; raise only ConductorErrors."""
+
+    def _passing(self, what: str) -> Retryable:
+        return Retryable(f"{self._provider.title} {what}.", dependency=self._provider.name)
+
+    def _unreachable(self, error: BaseException) -> Retryable:
+        """Say which link broke; a vendor's connection error hides the real one as its cause."""
+        cause = error.__cause__ or error
+        if isinstance(cause, UnacceptableAnswer):
+            return self._passing(f"sent what cannot be accepted: {cause}")
+        if isinstance(cause, httpx2.TimeoutException) or "Timeout" in type(error).__name__:
+            return self._passing("was silent for too long")
+        return self._passing(f"could not be reached ({type(cause).__name__})")
+
+    def _refused(self, status: int, body: object, headers: Mapping[str, str]) -> ConductorError:
+        refused = refusal(status, body, headers, self._clock, secret=self._key.get_secret_value())
+        return as_error(refused, self._provider, self._model)
+
+    async def _require_events(self, response: httpx2.Response) -> None:
+        """Raise for a 200 that is no event stream: an error object, or a page of some proxy."""
+        kind = response.headers.get("content-type", "")
+        if kind.startswith("text/event-stream"):
+            return
+        await response.aread()
+        try:
+            body: object = response.json()
+        except (ValueError, RecursionError):
+            raise self._passing(
+                f"answered with {kind.split(';')[0][:40] or 'an unknown type'!r} "
+                f"instead of a stream: check {self._provider.url_variable} if you set it"
+            ) from None
+        raise self._refused(response.status_code, body, response.headers)
+
+    def _usage(self, request: ModelRequest, answer: Answer, started: float) -> Usage:
+        """Return the usage as reported; what was not reported is estimated upwards, never zero."""
+        prompt = answer.input_tokens
+        output = answer.output_tokens
+        if output is None:
+            output = self.estimate_tokens("".join(answer.pieces))
+        usage = Usage(
+            calls=1,
+            input_tokens=prompt_tokens(request) if prompt is None else prompt,
+            output_tokens=output,
+            cache_read_tokens=answer.cache_read_tokens or 0,
+            cache_write_tokens=answer.cache_write_tokens or 0,
+            latency_seconds=max(0.0, self._clock.monotonic() - started),
+            models=(self.name,),
+        )
+        return usage.model_copy(update={"cost_usd": self._prices.cost(self.name, usage)})
+
+
+def prompt_tokens(request: ModelRequest) -> int:
+    """Return an upper estimate of the whole prompt, with the schema where there is one."""
+    texts = ["".join(part.text for part in request.system), *(m.text for m in request.messages)]
+    schema = str(request.output.json_schema) if request.output else ""
+    return sum(estimate_tokens(text) + PER_MESSAGE for text in texts) + estimate_tokens(schema)

@@ -1,0 +1,78 @@
+"""Names to models."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from pipelines.errors import UserError
+from pipelines.integrations.llm.factory import ProviderSettings, build_chain
+from tests.support.clock import VirtualClock
+from tests.support.providers import openai_events, serve, stream
+from tests.unit.llm.conftest import request
+
+BOTH = ProviderSettings(anthropic_key=SecretStr("sk-a"), openai_key=SecretStr("sk-o"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (BOTH, ["anthropic", "openai"]),
+        (ProviderSettings(openai_key=SecretStr("sk-o")), ["openai"]),
+        (ProviderSettings(), [""]),
+    ],
+)
+async def test_the_default_chain_follows_the_keys(
+    settings: ProviderSettings, expected: list[str], clock: VirtualClock
+) -> None:
+    chain = build_chain((), settings, clock=clock)
+    assert [name.split(":")[0] for name in chain.name.split(",")] == expected
+    await chain.close()
+
+
+@pytest.mark.parametrize("name", ["", "claude", "gemini:pro", "anthropic:", "anthropic: ", ":x"])
+def test_a_name_that_is_none_is_refused_with_the_known_ones(name: str, clock: VirtualClock) -> None:
+    with pytest.raises(UserError, match=r"anthropic:…"):
+        build_chain([name], BOTH, clock=clock)
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+@pytest.mark.parametrize("key", [None, SecretStr(""), SecretStr(" \n")])
+def test_a_model_without_a_key_names_the_variable(
+    provider: str, key: SecretStr | None, clock: VirtualClock
+) -> None:
+    settings = ProviderSettings.model_validate({f"{provider}_key": key})
+    with pytest.raises(UserError, match=f"{provider.upper()}_API_KEY is not set"):
+        build_chain([f"{provider}:m"], settings, clock=clock)
+
+
+async def test_a_server_of_one_s_own_needs_no_key(clock: VirtualClock) -> None:
+    async with serve(stream(openai_events("local"))) as server:
+        settings = ProviderSettings(openai_url=server.url)
+        chain = build_chain(["openai:qwen3:8b"], settings, clock=clock)
+        response = await chain.complete(request())
+        await chain.close()
+    assert (response.text, response.model) == ("local", "openai:qwen3:8b")
+    assert server.bodies[0]["model"] == "qwen3:8b"
+
+
+async def test_a_key_with_a_newline_from_a_file_still_works(clock: VirtualClock) -> None:
+    async with serve(stream(openai_events("ok"))) as server:
+        settings = ProviderSettings(openai_url=server.url, openai_key=SecretStr("sk-x\n"))
+        chain = build_chain(["openai:m"], settings, clock=clock)
+        await chain.complete(request())
+        await chain.close()
+    assert server.headers[0]["authorization"] == "Bearer sk-x"
+
+
+async def test_a_scripted_model_is_named_by_its_file(tmp_path: Path, clock: VirtualClock) -> None:
+    script = tmp_path / "a.json"
+    script.write_text(json.dumps({"replies": [{"text": "hi"}]}))
+    chain = build_chain([f"mock:{script}"], ProviderSettings(), clock=clock)
+    assert (await chain.complete(request())).text == "hi"
+    await chain.close()
+
+
+def test_settings_do_not_show_keys() -> None:
+    assert "sk-" not in repr(BOTH) + str(BOTH)
