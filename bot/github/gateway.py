@@ -1,0 +1,100 @@
+"""GitHub as the rest of Conductor gets it: one gateway a process, one client a purpose."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from bot.github.app import AppKey, Identity, IdentityCard
+from bot.github.client import Credentials, GitHubClient, api_root
+from bot.github.refusals import Refusals
+from bot.github.throttle import Pace, Throttle
+from bot.github.tokens import (
+    Grant,
+    InstallationCredentials,
+    InstallationTokens,
+    Permissions,
+)
+from bot.github.transport import OnRequest, Transport, http_client
+from pipelines.model import Repository
+from pipelines.ports import Clock
+
+
+class GitHub:
+    """Owns the connections, limits and tokens of one App.
+
+    ``register_secret`` is given every token before it is used, so that it can be redacted;
+    ``on_request`` is told of every exchange.
+    """
+
+    def __init__(
+        self,
+        *,
+        app_id: str,
+        private_key: str,
+        api_url: str,
+        clock: Clock,
+        version: str,
+        register_secret: Callable[[str], None],
+        on_request: OnRequest | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self._api_url = api_root(api_url)
+        self._clock = clock
+        self._user_agent = f"conductor/{version}"
+        self._http = http_client()
+        self._transport = Transport(self._http, self._api_url, on_request=on_request)
+        self._throttle = Throttle(clock, pace)
+        self._refusals = Refusals()
+        self.app = self._client(AppKey(app_id, private_key, clock), scope="app")
+        self._tokens = InstallationTokens(self.app, clock, register_secret=register_secret)
+        self._card = IdentityCard(self.app)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._http.aclose()
+
+    async def identity(self) -> Identity:
+        """Return who the App is; asked for once."""
+        return await self._card.identity()
+
+    def client(
+        self, repository: Repository, permissions: Permissions, *, delivery_id: str = ""
+    ) -> GitHubClient:
+        """Return a client for one repository with no more than these permissions."""
+        grant = Grant(repository.installation_id, repository.id, permissions)
+        return self._client(
+            InstallationCredentials(self._tokens, grant),
+            scope=f"github/{repository.installation_id}",
+            delivery_id=delivery_id,
+        )
+
+    async def missing(self, repository: Repository, permissions: Permissions) -> tuple[str, ...]:
+        """Return the permissions the installation did not grant, as ``name:level``."""
+        grant = Grant(repository.installation_id, repository.id, permissions)
+        return (await self._tokens.get(grant)).missing
+
+    def _client(
+        self, credentials: Credentials, *, scope: str, delivery_id: str = ""
+    ) -> GitHubClient:
+        return GitHubClient(
+            self._transport,
+            self._throttle,
+            self._refusals,
+            self._clock,
+            credentials,
+            api_url=self._api_url,
+            user_agent=self._user_agent,
+            scope=scope,
+            delivery_id=delivery_id,
+        )

@@ -1,0 +1,269 @@
+"""GitHub's answers about a pull request or commit, turned into a Change: pure functions."""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+
+from pydantic import Field
+
+from bot.github.markers import find_finding, has_fixed
+from bot.github.wire import Wire
+from pipelines.model import (
+    GHOST,
+    Actor,
+    Change,
+    ConfigFile,
+    PriorFinding,
+    Repository,
+)
+
+MAX_CONFIG_BYTES = 64 * 1024
+SYMLINK_MODE = 0o120000
+CONFIG_PATHS = (
+    ("yml", ".conductor.yml"),
+    ("yaml", ".conductor.yaml"),
+    ("nested", ".github/conductor.yml"),
+)
+_TYPES = ("User", "Bot", "Organization", "Mannequin")
+_TITLE = re.compile(r"^\*\*(.+?)\*\*\s*$", re.MULTILINE)
+
+
+class Who(Wire):
+    """An account; ``typename`` is missing where GraphQL only ever gives users."""
+
+    typename: str = Field(default="User", alias="__typename")
+    login: str
+    database_id: int | None = Field(default=None, alias="databaseId")
+
+
+class Blob(Wire):
+    """A file's content; a tree or submodule leaves all fields empty."""
+
+    oid: str | None = None
+    text: str | None = None
+    size: int = Field(default=0, alias="byteSize")
+    binary: bool | None = Field(default=None, alias="isBinary")
+    truncated: bool = Field(default=False, alias="isTruncated")
+
+
+class Entry(Wire):
+    """One entry of a tree; ``mode`` is git's, as a number."""
+
+    type: str = "blob"
+    mode: int = 0o100644
+    object: Blob | None = None
+
+
+class Configured(Wire):
+    """The places a configuration may be in, at one commit."""
+
+    oid: str | None = None
+    yml: Entry | None = None
+    yaml: Entry | None = None
+    nested: Entry | None = None
+
+
+class Ref(Wire):
+    """A branch and the commit it points to."""
+
+    name: str = ""
+    target: Configured | None = None
+
+
+class Comment(Wire):
+    """A comment of a thread, conversation or review."""
+
+    id: int = Field(default=0, alias="fullDatabaseId")
+    body: str = ""
+    url: str = ""
+    author: Who | None = None
+
+
+class Comments(Wire):
+    """A page of comments."""
+
+    nodes: tuple[Comment | None, ...] = ()
+
+
+class Thread(Wire):
+    """A review thread."""
+
+    id: str = ""
+    resolved: bool = Field(default=False, alias="isResolved")
+    resolved_by: Who | None = Field(default=None, alias="resolvedBy")
+    path: str = ""
+    line: int | None = None
+    comments: Comments = Comments()
+
+
+class PageInfo(Wire):
+    """Where the next page starts."""
+
+    more: bool = Field(default=False, alias="hasNextPage")
+    cursor: str | None = Field(default=None, alias="endCursor")
+
+
+class Threads(Wire):
+    """A page of review threads."""
+
+    page: PageInfo = Field(default=PageInfo(), alias="pageInfo")
+    nodes: tuple[Thread | None, ...] = ()
+
+
+class _Commit(Wire):
+    oid: str
+
+
+class Review(Wire):
+    """A review; ``commit`` is what it is pinned to."""
+
+    author: Who | None = None
+    commit: _Commit | None = None
+    body: str = ""
+    url: str = ""
+
+
+class Reviews(Wire):
+    """The newest reviews."""
+
+    nodes: tuple[Review | None, ...] = ()
+
+
+class _Label(Wire):
+    name: str
+
+
+class _Labels(Wire):
+    nodes: tuple[_Label | None, ...] = ()
+
+
+class _File(Wire):
+    path: str
+
+
+class _Files(Wire):
+    total: int = Field(default=0, alias="totalCount")
+    nodes: tuple[_File | None, ...] = ()
+
+
+class _Id(Wire):
+    database_id: int | None = Field(default=None, alias="databaseId")
+
+
+class PullRequest(Wire):
+    """A pull request as the change query asks for it."""
+
+    number: int
+    title: str = ""
+    body: str | None = None
+    state: str
+    draft: bool = Field(default=False, alias="isDraft")
+    head_oid: str = Field(alias="headRefOid")
+    head_ref: str = Field(alias="headRefName")
+    head_repository: _Id | None = Field(default=None, alias="headRepository")
+    base_oid: str = Field(alias="baseRefOid")
+    base_name: str = Field(alias="baseRefName")
+    base_ref: Ref | None = Field(default=None, alias="baseRef")
+    author: Who | None = None
+    labels: _Labels | None = None
+    files: _Files | None = None
+    reviews: Reviews | None = None
+    threads: Threads = Field(default=Threads(), alias="reviewThreads")
+
+
+def actor(who: Who | None) -> Actor:
+    """Return the account, or the ghost for one that is gone."""
+    if who is None or who.database_id is None:
+        return GHOST
+    kind = who.typename if who.typename in _TYPES else "User"
+    return Actor.model_validate({"id": who.database_id, "login": who.login, "type": kind})
+
+
+def configuration(commit: Configured | None) -> ConfigFile | None:
+    """Return the first configuration file there is.
+
+    What is wrong with a file is for the loader to say: one that is too large is handed on a byte
+    longer than allowed, one that is no regular text file as a NUL, which no configuration holds.
+    """
+    for alias, path in CONFIG_PATHS:
+        entry: Entry | None = getattr(commit, alias, None)
+        if entry is not None and entry.type == "blob" and entry.object is not None:
+            blob = entry.object
+            return ConfigFile(path=path, text=_config_text(entry, blob), sha=blob.oid or "")
+    return None
+
+
+def _config_text(entry: Entry, blob: Blob) -> str:
+    if entry.mode == SYMLINK_MODE or blob.binary or blob.text is None:
+        return "\0"
+    return blob.text[: MAX_CONFIG_BYTES + 1]
+
+
+def prior_findings(threads: Iterable[Thread | None], bot_id: int) -> tuple[PriorFinding, ...]:
+    """Return the findings in threads that the App's own account started."""
+    found: list[PriorFinding] = []
+    for thread in threads:
+        comments = [comment for comment in thread.comments.nodes if comment] if thread else []
+        if thread is None or not comments or not _own(comments[0].author, bot_id):
+            continue
+        marker = find_finding(comments[0].body)
+        if marker is None:
+            continue
+        title = _TITLE.search(comments[0].body)
+        found.append(
+            PriorFinding(
+                fingerprint=marker.fingerprint,
+                thread_id=thread.id,
+                comment_id=comments[0].id,
+                path=thread.path,
+                line=thread.line,
+                title=title[1][:200] if title else "",
+                resolved=thread.resolved,
+                resolved_by=actor(thread.resolved_by) if thread.resolved_by else None,
+                answered=any(
+                    _own(reply.author, bot_id) and has_fixed(reply.body) for reply in comments[1:]
+                ),
+            )
+        )
+    return tuple(found)
+
+
+def _own(who: Who | None, bot_id: int) -> bool:
+    return who is not None and who.database_id == bot_id
+
+
+def change_of(
+    pull: PullRequest,
+    repository: Repository,
+    *,
+    findings: tuple[PriorFinding, ...],
+    bot_id: int,
+    author_can_write: bool,
+    now: datetime,
+) -> Change:
+    """Return the change that a pull request is; raises pydantic's error for impossible values."""
+    files = [item.path for item in pull.files.nodes if item] if pull.files else []
+    reviews = [item for item in pull.reviews.nodes if item] if pull.reviews else []
+    own = (item.commit for item in reviews if _own(item.author, bot_id))
+    return Change(
+        repository=repository,
+        number=pull.number,
+        head_sha=pull.head_oid,
+        base_sha=pull.base_oid,
+        head_ref=pull.head_ref,
+        base_ref=pull.base_name,
+        head_repository_id=pull.head_repository.database_id if pull.head_repository else None,
+        title=pull.title,
+        body=pull.body or "",
+        author=actor(pull.author),
+        author_can_write=author_can_write,
+        draft=pull.draft,
+        open=pull.state == "OPEN",
+        labels=tuple(item.name for item in pull.labels.nodes if item) if pull.labels else (),
+        paths=tuple(files),
+        paths_complete=pull.files is not None and pull.files.total <= len(files),
+        config=configuration(pull.base_ref.target if pull.base_ref else None),
+        prior_findings=findings,
+        reviewed_shas=tuple(dict.fromkeys(commit.oid for commit in own if commit)),
+        read_at=now,
+    )
