@@ -12,6 +12,7 @@ from pipelines.model.change import (
 from pipelines.model.effect import AnswerFinding, Effect, PostComment, React, SubmitReview
 from pipelines.model.finding import Coverage, FeedbackPayload, Finding, Severity, Unseen
 from pipelines.model.run import Approval, RunState, Step, StepState, WorkflowRun
+from pipelines.model.standing import Dismissal, Pause
 from pipelines.model.task import AgentStatus, Conclusion, Failure, Task, TaskResult, Usage
 from pipelines.model.trigger import (
     GHOST,
@@ -48,6 +49,7 @@ __all__ = [
     "Coverage",
     "DeploymentStatusTrigger",
     "DeploymentTrigger",
+    "Dismissal",
     "Effect",
     "Failure",
     "FeedbackPayload",
@@ -56,6 +58,7 @@ __all__ = [
     "Finding",
     "Frozen",
     "IssueTrigger",
+    "Pause",
     "PostComment",
     "PriorFinding",
     "Provenance",
