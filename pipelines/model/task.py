@@ -94,6 +94,8 @@ class Failure(Frozen):
     """One sentence for the user: what happened and what to do."""
     retry_after: float | None = Field(default=None, ge=0)
     """Seconds, when whoever refused said how long to wait."""
+    dependency: str | None = None
+    """Whose fault it was, e.g. ``anthropic``: the circuit breaker that counts it."""
 
 
 class TaskResult(Frozen):
