@@ -65,22 +65,18 @@ def any_match(globs: Iterable[Glob], path: str) -> bool:
 
 
 def _objection(pattern: str) -> str | None:
-    if not pattern:
-        return "it is empty"
-    if len(pattern) > MAX_LENGTH:
-        return f"it has more than {MAX_LENGTH} characters"
-    if pattern.startswith("!"):
-        return "a leading `!` is not supported"
-    if pattern.startswith("/"):
-        return "it is absolute; paths start at the root of the repository without `/`"
-    if pattern.endswith("/"):
-        return f"it ends with `/`; write `{pattern}**` for everything below"
-    for character in pattern:
-        if character in _UNSUPPORTED:
-            return _UNSUPPORTED[character]
-        if not character.isprintable():
-            return "it contains a character that cannot be printed"
-    return _segment_objection(pattern.split("/"))
+    """Return why a pattern cannot be used, the first reason of several."""
+    rules = (
+        (not pattern, "it is empty"),
+        (len(pattern) > MAX_LENGTH, f"it has more than {MAX_LENGTH} characters"),
+        (pattern.startswith("!"), "a leading `!` is not supported"),
+        (pattern.startswith("/"), "it is absolute; paths start at the root without `/`"),
+        (pattern.endswith("/"), "it ends with `/`; add `**` for everything below"),
+        (not pattern.isprintable(), "it contains a character that cannot be printed"),
+    )
+    reasons = [reason for holds, reason in rules if holds]
+    reasons += [_UNSUPPORTED[c] for c in pattern[:MAX_LENGTH] if c in _UNSUPPORTED]
+    return reasons[0] if reasons else _segment_objection(pattern.split("/"))
 
 
 def _segment_objection(segments: list[str]) -> str | None:

@@ -1,0 +1,1 @@
+"""`.conductor.yml`: its schema, a reader that trusts nothing, and what follows from a file."""
