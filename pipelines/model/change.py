@@ -55,6 +55,8 @@ class PriorFinding(Frozen):
     """A finding that an earlier review posted, with what people did about it since."""
 
     fingerprint: str
+    anchor: str = ""
+    """As it was on the ``Finding``; without it nothing tells whether the code is still there."""
     thread_id: str
     comment_id: int
     path: str

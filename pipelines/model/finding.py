@@ -42,6 +42,8 @@ class Finding(Frozen):
     quote: str = ""
     suggestion: str | None = None
     """Replaces lines ``start_line`` to ``line``; only set if it was applied in memory first."""
+    anchor: str = ""
+    """What the finding hangs on, as one opaque word; handed back in ``PriorFinding.anchor``."""
     in_diff: bool = True
     """Whether the diff can carry a comment on these lines; otherwise it goes in the body."""
 

@@ -1,0 +1,1 @@
+"""The specialists: each takes a task and a context, and proposes findings and effects."""

@@ -1,0 +1,64 @@
+"""A model that refuses to start what the task could not pay for, and adds up what it cost."""
+
+from pipelines.errors import Ambiguous, BudgetExceeded, ConductorError
+from pipelines.integrations.llm.base import LanguageModel, ModelRequest, ModelResponse
+from pipelines.model import Usage
+
+
+class MeteredModel(LanguageModel):
+    """Wraps a model for one task.
+
+    Before each call its worst cost must fit into what is left; repairs and retries count like any
+    other call. A call that broke off without an answer is charged at its worst cost, because the
+    provider may have charged for it; one that was refused is not.
+    """
+
+    def __init__(self, model: LanguageModel, budget_usd: float) -> None:
+        self.name = model.name
+        self._model = model
+        self._budget_usd = budget_usd
+        self._usage = Usage()
+
+    @property
+    def usage(self) -> Usage:
+        """What all calls so far cost."""
+        return self._usage
+
+    @property
+    def left_usd(self) -> float:
+        """What may still be spent, in US dollars; never below 0."""
+        return max(0.0, self._budget_usd - self._usage.cost_usd)
+
+    def affords(self, request: ModelRequest) -> bool:
+        """Whether the call would fit into the budget even at its worst cost."""
+        return self._model.worst_cost_usd(request) <= self.left_usd
+
+    @property
+    def context_tokens(self) -> int:
+        """How many tokens prompt and answer may have together."""
+        return self._model.context_tokens
+
+    async def complete(self, request: ModelRequest) -> ModelResponse:
+        """Return the model's answer; raises BudgetExceeded before anything is sent."""
+        worst = self._model.worst_cost_usd(request)
+        if worst > self.left_usd:
+            raise BudgetExceeded(needed_usd=worst, left_usd=self.left_usd)
+        try:
+            response = await self._model.complete(request)
+        except BaseException as error:
+            refused = isinstance(error, ConductorError) and not isinstance(error, Ambiguous)
+            self._usage += Usage(calls=1, cost_usd=0.0 if refused else worst)
+            raise
+        self._usage += response.usage
+        return response
+
+    def estimate_tokens(self, text: str) -> int:
+        """Return an upper estimate of how many tokens a text has."""
+        return self._model.estimate_tokens(text)
+
+    def worst_cost_usd(self, request: ModelRequest) -> float:
+        """Return what the request costs if the answer uses every token it may."""
+        return self._model.worst_cost_usd(request)
+
+    async def close(self) -> None:
+        """Do nothing: the model belongs to whoever made it."""

@@ -1,0 +1,14 @@
+"""Which class stands behind each ``agent:`` of the configuration."""
+
+from pipelines.agents.base import BaseAgent
+from pipelines.agents.review import ReviewAgent
+from pipelines.errors import UserError
+
+AGENTS: dict[str, type[BaseAgent]] = {ReviewAgent.name: ReviewAgent}
+
+
+def create(name: str) -> BaseAgent:
+    """Return a new agent of that name, not started; raises UserError if there is none."""
+    if name not in AGENTS:
+        raise UserError(f"There is no agent {name!r}; there are: {', '.join(sorted(AGENTS))}.")
+    return AGENTS[name]()

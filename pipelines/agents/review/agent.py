@@ -1,0 +1,198 @@
+"""Reviews a change: reads, checks, asks a model, verifies, compares with before, concludes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pipelines import globs
+from pipelines.agents.base import BaseAgent
+from pipelines.agents.context import AgentContext
+from pipelines.agents.hidden import strip_comments, strip_hidden
+from pipelines.agents.review.checks import deterministic_findings
+from pipelines.agents.review.consultation import consult
+from pipelines.agents.review.followup import Followup, Snapshot, follow_up
+from pipelines.agents.review.verdict import Verdict, conclude
+from pipelines.agents.review.verification import condense, verify, worst_first
+from pipelines.agents.review.view import FileView, build_view, shown_lines
+from pipelines.errors import UserError
+from pipelines.model import (
+    AnswerFinding,
+    Change,
+    ChangedFile,
+    ChangedFiles,
+    Coverage,
+    FileStatus,
+    Finding,
+    PriorFinding,
+    Severity,
+    SubmitReview,
+    Task,
+    TaskResult,
+    Unseen,
+)
+from pipelines.ports import FileText
+
+_MAX_READ = 300
+"""Files whose whole text is read; further ones are reviewed by their diff alone."""
+
+
+class ReviewAgent(BaseAgent):
+    """Proposes one review of a pull request, or annotations for a push.
+
+    Option ``block_on``: the least severity that fails the check, or null for advice only.
+    """
+
+    name: ClassVar[str] = "review"
+
+    def _validate_task(self, task: Task) -> None:
+        super()._validate_task(task)
+        _block_on(task)
+
+    async def _execute(self, task: Task, context: AgentContext) -> TaskResult:
+        listing = await context.reader.changed_files()
+        scope = _Scope.of(listing, task)
+        texts = await context.reader.read(scope.to_read(task.change), at="head")
+        views = {file.path: build_view(file, texts.get(file.path)) for file in scope.files}
+        opinion = await consult(task.change, views, context)
+        verified, dropped = verify(opinion.proposed, views)
+        findings, left_out = condense((*deterministic_findings(views.values()), *verified))
+        coverage = Coverage(
+            seen=opinion.seen,
+            partial=opinion.partial,
+            unseen=opinion.unseen,
+            ignored=scope.ignored,
+            listing_complete=listing.complete,
+        )
+        snapshot = _snapshot(task.change, views, texts, coverage)
+        followup = follow_up(findings, task.change.prior_findings, snapshot)
+        notes = (*_notes_on_description(task.change), *_notes_on_findings(dropped, left_out))
+        verdict = conclude(
+            followup, coverage, block_on=_block_on(task), obstacle=opinion.obstacle, notes=notes
+        )
+        return _result(task, followup, coverage, verdict, dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """Which changed files are to be reviewed, and which configuration leaves out."""
+
+    files: tuple[ChangedFile, ...]
+    ignored: tuple[Unseen, ...]
+
+    @classmethod
+    def of(cls, listing: ChangedFiles, task: Task) -> "_Scope":
+        patterns = globs.compile_all(task.ignore)
+        left_out = [file for file in listing.files if globs.any_match(patterns, file.path)]
+        return cls(
+            files=tuple(file for file in listing.files if file not in left_out),
+            ignored=tuple(Unseen(path=f.path, reason="ignored by `paths`") for f in left_out),
+        )
+
+    def to_read(self, change: Change) -> list[str]:
+        """Return the paths whose text at head is needed, earlier findings' files first."""
+        before = (prior.path for prior in change.prior_findings if not prior.answered)
+        present = (file.path for file in self.files if file.status is not FileStatus.REMOVED)
+        return list(dict.fromkeys((*before, *present)))[:_MAX_READ]
+
+
+def _snapshot(
+    change: Change,
+    views: Mapping[str, FileView],
+    texts: Mapping[str, FileText],
+    coverage: Coverage,
+) -> Snapshot:
+    files: dict[str, Sequence[str] | None] = {}
+    for path, text in texts.items():
+        if text.text is not None:
+            files[path] = shown_lines(text.text)
+        elif text.reason == "missing":
+            files[path] = None
+    left_out = (*coverage.partial, *coverage.unseen, *coverage.ignored)
+    return Snapshot(
+        files=files,
+        removed={path: view.removed for path, view in views.items()},
+        unexamined=frozenset(item.path for item in left_out),
+    )
+
+
+def _result(
+    task: Task, followup: Followup, coverage: Coverage, verdict: Verdict, dropped: int
+) -> TaskResult:
+    effects = (
+        *_reviews(task.change, followup.new, coverage, verdict.summary, dropped),
+        *_answers(task.change, followup.fixed),
+    )
+    return TaskResult(
+        task_id=task.id,
+        status="completed",
+        conclusion=verdict.conclusion,
+        title=verdict.title,
+        summary=verdict.summary,
+        findings=worst_first((*followup.new, *followup.repeated)),
+        effects=effects,
+        coverage=coverage,
+        outputs={
+            "new": len(followup.new),
+            "open": len(followup.repeated) + len(followup.remaining),
+            "fixed": len(followup.fixed),
+            "dropped": dropped,
+        },
+    )
+
+
+def _reviews(
+    change: Change, new: tuple[Finding, ...], coverage: Coverage, summary: str, dropped: int
+) -> Iterator[SubmitReview]:
+    """Yield a review only if it says something new; the check run carries the rest."""
+    if change.number is not None and new:
+        yield SubmitReview(
+            number=change.number,
+            head_sha=change.head_sha,
+            findings=new,
+            summary=summary,
+            coverage=coverage,
+            dropped=dropped,
+        )
+
+
+def _answers(change: Change, fixed: tuple[PriorFinding, ...]) -> Iterator[AnswerFinding]:
+    for prior in fixed:
+        if change.number is not None:
+            yield AnswerFinding(
+                number=change.number,
+                head_sha=change.head_sha,
+                fingerprint=prior.fingerprint,
+                thread_id=prior.thread_id,
+                comment_id=prior.comment_id,
+                fixed_in=change.head_sha,
+            )
+
+
+def _block_on(task: Task) -> Severity | None:
+    value = task.options.get("block_on")
+    if value is None:
+        return None
+    if value not in list(Severity):
+        raise UserError(f"`block_on` must be one of {', '.join(Severity)}, not {value!r}.")
+    return Severity(str(value))
+
+
+def _notes_on_description(change: Change) -> list[str]:
+    """Say what was taken out of the description before the model read it."""
+    without, comments = strip_comments(change.body)
+    hidden = sum(strip_hidden(text)[1] for text in (without, change.title, change.head_ref))
+    notes: list[str] = []
+    if hidden:
+        notes.append(f"The description held {hidden} characters that cannot be seen; removed.")
+    if comments:
+        notes.append(f"The model did not read {comments} hidden comments of the description.")
+    return notes
+
+
+def _notes_on_findings(dropped: int, left_out: int) -> list[str]:
+    notes: list[str] = []
+    if dropped:
+        notes.append(f"Of the model's findings {dropped} did not stand up to the code; dropped.")
+    if left_out:
+        notes.append(f"{left_out} further, less severe findings are not listed.")
+    return notes

@@ -1,0 +1,90 @@
+"""How a review ends: one conclusion, one line, and the sentences behind them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines.agents.review.followup import Followup
+from pipelines.model import Conclusion, Coverage, Finding, Severity
+
+_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the check run says."""
+
+    conclusion: Conclusion
+    title: str
+    summary: str
+
+
+def conclude(
+    followup: Followup,
+    coverage: Coverage,
+    *,
+    block_on: Severity | None,
+    obstacle: str,
+    notes: Sequence[str],
+) -> Verdict:
+    """Judge: failure for what blocks, neutral for what was not looked at, otherwise success.
+
+    ``obstacle`` is the sentence that says why the model's review is missing or incomplete;
+    ``notes`` are further sentences for the summary.
+    """
+    blocking = _count_blocking(followup, block_on)
+    counts = _counts(followup)
+    reach = _reach(coverage)
+    if blocking:
+        conclusion = Conclusion.FAILURE
+        title = f"{_many(blocking, 'finding')} at or above {block_on}"
+    elif obstacle:
+        conclusion, title = Conclusion.NEUTRAL, obstacle
+    elif not coverage.total:
+        conclusion, title = Conclusion.NEUTRAL, "Nothing to review: no changed file is in scope"
+    elif not coverage.complete:
+        conclusion, title = Conclusion.NEUTRAL, f"{reach}; {counts}"
+    else:
+        conclusion, title = Conclusion.SUCCESS, counts
+    sentences = [_sentence(counts), _sentence(reach), _sentence(obstacle), *notes]
+    return Verdict(conclusion, title.rstrip("."), "\n".join(s for s in sentences if s))
+
+
+def _count_blocking(followup: Followup, block_on: Severity | None) -> int:
+    if block_on is None:
+        return 0
+    return sum(severity.rank >= block_on.rank for severity in followup.open_severities)
+
+
+def _counts(followup: Followup) -> str:
+    still_open = len(followup.repeated) + len(followup.remaining)
+    parts = [f"{_many(len(followup.new), 'new finding')}{_severities(followup.new)}"]
+    parts += [f"{still_open} still open"] if still_open else []
+    parts += [f"{len(followup.fixed)} fixed"] if followup.fixed else []
+    parts += [f"{followup.dismissed} dismissed"] if followup.dismissed else []
+    return "No findings" if parts == ["0 new findings"] else ", ".join(parts)
+
+
+def _severities(findings: Sequence[Finding]) -> str:
+    by_severity = Counter(finding.severity for finding in findings)
+    shown = [f"{by_severity[s]} {s}" for s in reversed(Severity) if by_severity[s]]
+    return f" ({', '.join(shown)})" if shown else ""
+
+
+def _reach(coverage: Coverage) -> str:
+    """Say how much was looked at, and name what was not."""
+    missing = [*coverage.unseen, *coverage.partial]
+    reach = f"{len(coverage.seen)} of {_many(coverage.total, 'file')} reviewed"
+    if missing:
+        names = ", ".join(item.path for item in missing[:_NAMED])
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        reach += f", not wholly: {names}{more}"
+    return reach if coverage.listing_complete else f"{reach}; the list of files is incomplete"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""

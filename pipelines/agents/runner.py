@@ -1,0 +1,52 @@
+"""Runs agents in this process."""
+
+from collections.abc import Callable
+
+from pipelines.agents import registry
+from pipelines.agents.budget import MeteredModel
+from pipelines.agents.context import AgentContext
+from pipelines.agents.unavailable import UnavailableModel
+from pipelines.errors import UserError
+from pipelines.integrations.llm.base import LanguageModel
+from pipelines.model import Task, TaskResult
+from pipelines.ports import AgentRunner, Clock, Reader, Rng
+
+ModelFactory = Callable[[tuple[str, ...]], LanguageModel]
+"""From a chain of ``provider:model`` names to the model that tries them in order."""
+
+
+class LocalRunner(AgentRunner):
+    """One fresh agent a task; models are made once for each chain and closed with the runner."""
+
+    def __init__(self, models: ModelFactory, clock: Clock, rng: Rng) -> None:
+        self._factory = models
+        self._clock = clock
+        self._rng = rng
+        self._models: dict[tuple[str, ...], LanguageModel] = {}
+
+    async def run(self, task: Task, reader: Reader) -> TaskResult:
+        """Run the task to its end; cancelling this call cancels the agent and its model call."""
+        agent = registry.create(task.agent)
+        model = MeteredModel(self._model(task.models), task.budget_usd)
+        context = AgentContext(reader=reader, model=model, clock=self._clock, rng=self._rng)
+        await agent.start()
+        try:
+            return await agent.execute_task(task, context)
+        finally:
+            await agent.stop()
+
+    async def close(self) -> None:
+        """Close every model; agents end with the call that runs them."""
+        models = list(self._models.values())
+        self._models.clear()
+        for model in models:
+            await model.close()
+
+    def _model(self, chain: tuple[str, ...]) -> LanguageModel:
+        """Return the chain's model; one that cannot be had still lets an agent do the rest."""
+        if chain not in self._models:
+            try:
+                self._models[chain] = self._factory(chain)
+            except UserError as error:
+                return UnavailableModel(chain, str(error))
+        return self._models[chain]

@@ -1,0 +1,127 @@
+"""What secrets look like, and how they are taken out of text.
+
+The formats are the ones that their issuers document. An expression takes time linear in the text:
+none has nested repeats that could match the same characters twice.
+"""
+
+import re
+from dataclasses import dataclass
+
+REDACTED = "[redacted]"
+
+_TABLE: tuple[tuple[str, str], ...] = (
+    # Installation tokens of the new format are `ghs_`, the App's id and a JWT with its dots.
+    ("GitHub token", r"\bgh[opusr]_[A-Za-z0-9_.-]{16,}"),
+    ("GitHub token", r"\bgithub_pat_\w{20,}"),
+    ("GitLab token", r"\bgl(?:pat|cbt|dt|ft|rt|soat)-[\w.-]{20,}"),
+    ("AWS access key", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
+    (
+        "AWS secret key",
+        r"(?i)\baws_?(?:secret_?)?(?:access_?)?key[\"']?\s*[:=]\s*[\"']?"
+        r"(?P<secret>[a-z0-9/+]{40})(?![a-z0-9/+])",
+    ),
+    ("Google API key", r"\bAIza[\w-]{35}"),
+    ("Google OAuth secret", r"\bGOCSPX-[\w-]{20,}"),
+    ("Google access token", r"\bya29\.[\w-]{20,}"),
+    ("Azure storage key", r"(?i)\bAccountKey=(?P<secret>[a-z0-9+/]{40,}={0,2})"),
+    ("Slack token", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    ("Slack token", r"\bxapp-[A-Za-z0-9-]{10,}"),
+    (
+        "Slack webhook",
+        r"https://hooks\.slack(?:-gov)?\.com/(?P<secret>(?:services|workflows|triggers)/[\w/-]{8,})",
+    ),
+    (
+        "Discord webhook",
+        r"https://(?:\w+\.)?discord(?:app)?\.com/api/webhooks/(?P<secret>\d+/[\w-]{8,})",
+    ),
+    ("Telegram token", r"\b\d{8,10}:AA[\w-]{33}"),
+    ("Anthropic key", r"\bsk-ant-[\w-]{16,}"),
+    ("OpenAI key", r"\bsk-(?=[\w-]*\d)[\w-]{20,}"),
+    ("Hugging Face token", r"\bhf_[A-Za-z0-9]{30,}"),
+    ("Stripe key", r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
+    ("Stripe webhook secret", r"\bwhsec_[A-Za-z0-9+/]{24,}"),
+    ("npm token", r"\bnpm_[A-Za-z0-9]{30,}"),
+    ("npm token", r"(?i)\b_auth(?:Token)?\s*=\s*(?P<secret>[a-z0-9+/_=-]{16,})"),
+    ("PyPI token", r"\bpypi-AgE[\w-]{40,}"),
+    ("RubyGems key", r"\brubygems_[a-f0-9]{48}"),
+    ("Docker token", r"\bdckr_[a-z]+_[\w-]{20,}"),
+    ("SendGrid key", r"\bSG\.[\w-]{16,}\.[\w-]{16,}"),
+    ("Twilio key", r"\bSK[a-f0-9]{32}\b"),
+    ("Mailgun key", r"\bkey-[a-f0-9]{32}\b"),
+    ("DigitalOcean token", r"\bdo[opr]_v1_[a-f0-9]{64}"),
+    ("Heroku key", r"\bHRKU-[\w-]{30,}"),
+    ("Databricks token", r"\bdapi[a-f0-9]{32}\b"),
+    ("HashiCorp token", r"\b(?:hv[sbr]\.[\w-]{20,}|[A-Za-z0-9]{14}\.atlasv1\.[\w-]{40,})"),
+    ("Linear key", r"\blin_(?:api|oauth)_[A-Za-z0-9]{30,}"),
+    ("Shopify token", r"\bshp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}"),
+    ("Grafana token", r"\bgl(?:sa|c)_[\w+/=]{30,}"),
+    ("Doppler token", r"\bdp\.(?:pt|st|sa|ct)\.[\w.-]{30,}"),
+    ("age key", r"\bAGE-SECRET-KEY-1[A-Z0-9]{50,}"),
+    (
+        "private key",
+        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+        r"(?P<secret>(?:(?!-----BEGIN)[\s\S]){0,10000}?)"
+        r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----",
+    ),
+    (
+        "private key",
+        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+        r"(?P<secret>(?:[\s\"',\\]*+[A-Za-z0-9+/=]{40,}+)++)",
+    ),
+    (
+        "authorization header",
+        r"(?i)\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token|bot)\s+"
+        r"(?P<secret>[^\s\"',;${}<>]{8,})",
+    ),
+    ("bearer token", r"(?i)\bbearer\s+(?P<secret>(?=[\w.~+/-]*\d)[\w.~+/-]{16,}=*)"),
+    ("JSON web token", r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),
+    (
+        "password in a URL",
+        r"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@\"'<>]{0,100}:"
+        r"(?P<secret>[^\s/@\"'${}<>*]{3,200})@",
+    ),
+)
+
+_PATTERNS = tuple((kind, re.compile(expression)) for kind, expression in _TABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Where something that looks like a secret stands in a text, and of which kind it is."""
+
+    kind: str
+    start: int
+    end: int
+
+
+def find_secrets(text: str) -> list[Secret]:
+    """Return what looks like a secret, in order, overlapping places merged into the first."""
+    found = sorted(
+        (_span(kind, match) for kind, pattern in _PATTERNS for match in pattern.finditer(text)),
+        key=lambda secret: (secret.start, -secret.end),
+    )
+    merged: list[Secret] = []
+    for secret in found:
+        if merged and secret.start < merged[-1].end:
+            last = merged[-1]
+            merged[-1] = Secret(last.kind, last.start, max(last.end, secret.end))
+        elif secret.end > secret.start:
+            merged.append(secret)
+    return merged
+
+
+def redact(text: str) -> tuple[str, int]:
+    """Return the text without its secrets, and how many there were; it keeps its lines."""
+    secrets = find_secrets(text)
+    parts: list[str] = []
+    position = 0
+    for secret in secrets:
+        hidden = text[secret.start : secret.end]
+        parts += [text[position : secret.start], REDACTED, "\n" * hidden.count("\n")]
+        position = secret.end
+    return "".join([*parts, text[position:]]), len(secrets)
+
+
+def _span(kind: str, match: re.Match[str]) -> Secret:
+    group = "secret" if "secret" in match.re.groupindex else 0
+    return Secret(kind, match.start(group), match.end(group))
