@@ -60,6 +60,8 @@ class ModelChain(LanguageModel):
         recorder: Recorder | None = None,
         http: httpx2.AsyncClient | None = None,
     ) -> None:
+        if not models:
+            raise ValueError("a chain needs at least one model")
         self.name = ",".join(model.name for model in models)
         self._models = tuple(models)
         self._clock = clock
@@ -68,12 +70,12 @@ class ModelChain(LanguageModel):
 
     @property
     def context_tokens(self) -> int:
-        """The smallest window of the chain, so that a prompt fits whichever answers; 0 if empty."""
-        return min((model.context_tokens for model in self._models), default=0)
+        """The smallest window of the chain, so that a prompt fits whichever answers."""
+        return min(model.context_tokens for model in self._models)
 
     def estimate_tokens(self, text: str) -> int:
         """Return the highest estimate of the chain."""
-        return max((model.estimate_tokens(text) for model in self._models), default=0)
+        return max(model.estimate_tokens(text) for model in self._models)
 
     def worst_cost_usd(self, request: ModelRequest) -> float:
         """Return the sum of all: each may break off after it was paid, and the last one answer."""
@@ -146,10 +148,6 @@ def _kind(error: BaseException | None) -> ErrorKind:
 
 
 def _exhausted(failures: Sequence[ConductorError], spent: Usage) -> ConductorError:
-    if not failures:
-        return ModelUnavailable(
-            "No model is configured: set ANTHROPIC_API_KEY, OPENAI_API_KEY or CONDUCTOR_MODELS."
-        )
     message = " ".join(dict.fromkeys(str(error) for error in failures))
     passing = [error for error in failures if isinstance(error, Retryable)]
     if not passing:

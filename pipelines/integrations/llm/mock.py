@@ -87,6 +87,8 @@ class Script(Frozen):
 def load_script(path: Path) -> Script:
     """Read a script: one JSON object with ``rules``, or one rule a line; raises UserError."""
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"The model script {path} is not a regular file.")
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"The model script {path} cannot be read: {error.strerror}.") from error

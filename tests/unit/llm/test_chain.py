@@ -88,8 +88,11 @@ async def test_no_model_that_can_be_expected_back_is_model_unavailable(
 ) -> None:
     with pytest.raises(ModelUnavailable, match="billing"):
         await chain(clock, scripted(clock, "a", {"status": 402})).complete(request())
-    with pytest.raises(ModelUnavailable, match="No model is configured"):
-        await chain(clock).complete(request())
+
+
+def test_an_empty_chain_is_a_mistake_of_the_caller(clock: VirtualClock) -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        chain(clock)
 
 
 async def test_each_call_is_recorded_with_latency_and_purpose(clock: VirtualClock) -> None:

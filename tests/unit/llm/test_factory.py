@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from pipelines.errors import UserError
+from pipelines.errors import ModelUnavailable, UserError
 from pipelines.integrations.llm.factory import ProviderSettings, build_chain
 from tests.support.clock import VirtualClock
 from tests.support.providers import openai_events, serve, stream
@@ -20,7 +20,7 @@ BOTH = ProviderSettings(anthropic_key=SecretStr("sk-a"), openai_key=SecretStr("s
     [
         (BOTH, ["anthropic", "openai"]),
         (ProviderSettings(openai_key=SecretStr("sk-o")), ["openai"]),
-        (ProviderSettings(), [""]),
+        (BOTH.model_copy(update={"models": ("openai:x",)}), ["openai"]),
     ],
 )
 async def test_the_default_chain_follows_the_keys(
@@ -69,10 +69,28 @@ async def test_a_key_with_a_newline_from_a_file_still_works(clock: VirtualClock)
 async def test_a_scripted_model_is_named_by_its_file(tmp_path: Path, clock: VirtualClock) -> None:
     script = tmp_path / "a.json"
     script.write_text(json.dumps({"replies": [{"text": "hi"}]}))
-    chain = build_chain([f"mock:{script}"], ProviderSettings(), clock=clock)
+    settings = ProviderSettings.from_environment({"CONDUCTOR_MODELS": f" mock:{script},"})
+    chain = build_chain([], settings, clock=clock)
     assert (await chain.complete(request())).text == "hi"
     await chain.close()
 
 
 def test_settings_do_not_show_keys() -> None:
     assert "sk-" not in repr(BOTH) + str(BOTH)
+
+
+def test_a_repository_cannot_choose_a_script_on_the_server(clock: VirtualClock) -> None:
+    with pytest.raises(UserError, match="only its operator"):
+        build_chain(["mock:/etc/hostname"], BOTH, clock=clock)
+
+
+def test_without_any_model_the_message_names_what_to_set(clock: VirtualClock) -> None:
+    with pytest.raises(ModelUnavailable, match="ANTHROPIC_API_KEY, OPENAI_API_KEY"):
+        build_chain((), ProviderSettings(), clock=clock)
+
+
+def test_settings_survive_the_way_through_an_environment() -> None:
+    settings = BOTH.model_copy(update={"openai_url": "http://x/v1", "models": ("a:b", "c:d")})
+    assert ProviderSettings.from_environment(settings.to_environment()) == settings
+    assert ProviderSettings.from_environment({"OPENAI_API_KEY": " "}) == ProviderSettings()
+    assert ProviderSettings().to_environment() == {}

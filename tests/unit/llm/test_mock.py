@@ -119,3 +119,9 @@ def test_a_wrong_script_is_one_sentence(tmp_path: Path, content: bytes, told: st
 def test_a_missing_script_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.json cannot be read"):
         load_script(tmp_path / "nowhere.json")
+
+
+def test_a_device_or_folder_is_no_script(tmp_path: Path) -> None:
+    for path in (tmp_path, Path("/dev/zero")):
+        with pytest.raises(UserError, match="not a regular file"):
+            load_script(path)
