@@ -1,0 +1,198 @@
+"""The agent process: takes tasks on its standard input and runs them here.
+
+It holds the model keys that it finds in its environment and no other credential; what it reads of a
+repository comes through its parent. It ends when its input ends or its parent dies.
+"""
+
+import asyncio
+import ctypes
+import itertools
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import BinaryIO, Literal
+
+from pipelines.agents.frames import (
+    FROM_PARENT,
+    Ask,
+    Called,
+    Cancel,
+    Done,
+    FrameTooLarge,
+    Reply,
+    Run,
+    Trouble,
+    encode,
+    read_frame,
+)
+from pipelines.agents.runner import LocalRunner
+from pipelines.errors import UserError
+from pipelines.integrations.llm.base import LanguageModel
+from pipelines.integrations.llm.chain import CallRecord
+from pipelines.integrations.llm.factory import ProviderSettings, build_chain
+from pipelines.integrations.llm.http import Limits, new_client
+from pipelines.model import ChangedFiles, Frozen, Task
+from pipelines.ports import Clock, FileText, Reader
+
+_PR_SET_PDEATHSIG = 1
+
+
+class ProcessClock(Clock):
+    """The machine's time; agents may not import the module that gives it to everybody else."""
+
+    def now(self) -> datetime:
+        """The wall clock in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """The event loop's kind of time."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep for so many seconds."""
+        await asyncio.sleep(seconds)
+
+
+class RemoteReader(Reader):
+    """Reads through the parent, for one task."""
+
+    def __init__(self, worker: "Worker", task_id: int) -> None:
+        self._worker = worker
+        self._task_id = task_id
+
+    async def changed_files(self) -> ChangedFiles:
+        """Ask the parent for the task's changed files."""
+        reply = await self._worker.ask(self._task_id, None, "head")
+        if reply.files is None:
+            raise RuntimeError("the parent answered without files")
+        return reply.files
+
+    async def read(
+        self, paths: Sequence[str], *, at: Literal["head", "base"] = "head"
+    ) -> Mapping[str, FileText]:
+        """Ask the parent for the texts at these paths."""
+        reply = await self._worker.ask(self._task_id, tuple(paths), at)
+        return {text.path: text for text in reply.texts or ()}
+
+
+class Worker:
+    """Runs the parent's tasks side by side until its input ends."""
+
+    def __init__(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        self._source = source
+        self._sink = sink
+        self._settings = ProviderSettings.from_environment(os.environ)
+        self._clock = ProcessClock()
+        self._limits = Limits()
+        self._http = new_client(self._limits)
+        self._runner = LocalRunner(self._models, self._clock, random.SystemRandom())
+        self._calls = itertools.count(1)
+        self._open: dict[int, asyncio.Future[Reply]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._sending = asyncio.Lock()
+
+    async def serve(self) -> None:
+        """Take frames until there are no more, then cancel what is still running."""
+        try:
+            while (body := await read_frame(self._source)) is not None:
+                self._take(FROM_PARENT.validate_json(body))
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await self._runner.close()
+            await self._http.aclose()
+            self._sink.close()
+
+    async def ask(
+        self, task_id: int, paths: tuple[str, ...] | None, at: Literal["head", "base"]
+    ) -> Reply:
+        """Ask the parent and return its reply; raises what went wrong there."""
+        call = next(self._calls)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._open[call] = future
+        try:
+            await self._send(Ask(id=task_id, call=call, paths=paths, at=at))
+            reply = await future
+        finally:
+            del self._open[call]
+        if reply.trouble:
+            raise reply.trouble.error()
+        return reply
+
+    def _take(self, message: Run | Cancel | Reply) -> None:
+        match message:
+            case Run():
+                running = asyncio.ensure_future(self._work(message.id, message.task))
+                self._tasks[message.id] = running
+                running.add_done_callback(lambda _: self._tasks.pop(message.id))
+            case Cancel():
+                if message.id in self._tasks:
+                    self._tasks[message.id].cancel()
+            case Reply():
+                waiting = self._open.get(message.call)
+                if waiting and not waiting.done():
+                    waiting.set_result(message)
+
+    async def _work(self, number: int, task: Task) -> None:
+        try:
+            result = await self._runner.run(task, RemoteReader(self, number))
+            await self._send(Done(id=number, result=result))
+        except FrameTooLarge as error:
+            refusal = UserError(f"The agent's result is too large ({error.size} bytes).")
+            await self._send(Done(id=number, trouble=Trouble.of(refusal)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must learn of it
+            await self._send(Done(id=number, trouble=Trouble.of(error)))
+
+    def _models(self, names: tuple[str, ...]) -> LanguageModel:
+        return build_chain(
+            names,
+            self._settings,
+            clock=self._clock,
+            recorder=self._record,
+            limits=self._limits,
+            http=self._http,
+        )
+
+    def _record(self, record: CallRecord) -> None:
+        self._sink.write(encode(Called(record=record)))
+
+    async def _send(self, message: Frozen) -> None:
+        frame = encode(message)
+        async with self._sending:
+            self._sink.write(frame)
+            await self._sink.drain()
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies, where the kernel can (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def claim_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Take the two pipes for frames alone; a stray print goes to standard error instead."""
+    source, sink = os.dup(0), os.dup(1)
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device, for its descriptor
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    return os.fdopen(source, "rb", 0), os.fdopen(sink, "wb", 0)
+
+
+async def main(source: BinaryIO, sink: BinaryIO) -> None:
+    """Connect the pipes to the event loop and serve."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
+    flow = asyncio.StreamReaderProtocol(asyncio.StreamReader())
+    transport, _ = await loop.connect_write_pipe(lambda: flow, sink)
+    await Worker(reader, asyncio.StreamWriter(transport, flow, None, loop)).serve()
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    asyncio.run(main(*claim_pipes()))
