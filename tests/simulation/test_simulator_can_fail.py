@@ -1,0 +1,184 @@
+"""A simulator that finds nothing proves nothing, so here it is given something to find.
+
+Each test breaks one thing on purpose and expects the invariant that guards it to say so.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from pipelines.model import StepState, WorkflowRun
+from pipelines.orchestration.engine import WorkflowEngine
+from pipelines.orchestration.policy import DEFAULT_RULES, CommitBinding, PolicyEngine
+from pipelines.orchestration.transitions import (
+    Dispatch,
+    Report,
+    RunEvent,
+    StepClaimed,
+    StepFinished,
+    Superseded,
+    Transition,
+    Wake,
+)
+from tests.simulation.simulator import Simulation
+from tests.simulation.world import Broken
+
+SEEDS_TO_FIND_IT = 1500
+
+
+def broken_by(simulation: Simulation) -> Broken | None:
+    try:
+        simulation.run()
+    except Broken as broken:
+        return broken
+    return None
+
+
+def finding(make: Callable[[int], Simulation]) -> Broken:
+    """Return the first broken invariant, and check that its seed shows it again."""
+    for seed in range(SEEDS_TO_FIND_IT):
+        if broken := broken_by(make(seed)):
+            assert str(broken_by(make(seed))) == str(broken)
+            return broken
+    pytest.fail(f"{SEEDS_TO_FIND_IT} histories did not show it")
+
+
+def found_with(engine: WorkflowEngine) -> str:
+    return finding(lambda seed: Simulation(seed, engine=engine)).invariant
+
+
+class NoFencing(WorkflowEngine):
+    """Takes every event as being about the current attempt."""
+
+    def advance(self, run: WorkflowRun, event: RunEvent, now: datetime) -> Transition:
+        if isinstance(event, StepClaimed | StepFinished):
+            event = event.model_copy(update={"attempt": run.step(event.step).attempt})
+        return super().advance(run, event, now)
+
+
+class NoConditions(WorkflowEngine):
+    """Runs every step once its needs are done, however they ended."""
+
+    def advance(self, run: WorkflowRun, event: RunEvent, now: datetime) -> Transition:
+        steps = tuple(s.model_copy(update={"condition": "always()"}) for s in run.steps)
+        result = super().advance(run.model_copy(update={"steps": steps}), event, now)
+        if result.run.version == run.version:
+            return Transition(run=run, commands=result.commands)
+        plan = {s.name: s.condition for s in run.steps}
+        after = tuple(s.model_copy(update={"condition": plan[s.name]}) for s in result.run.steps)
+        return result.model_copy(update={"run": result.run.model_copy(update={"steps": after})})
+
+
+class NoNeeds(WorkflowEngine):
+    """Dispatches every step at once."""
+
+    def advance(self, run: WorkflowRun, event: RunEvent, now: datetime) -> Transition:
+        steps = tuple(
+            s.model_copy(update={"state": StepState.QUEUED, "attempt": 1})
+            if s.state is StepState.PENDING
+            else s
+            for s in run.steps
+        )
+        result = super().advance(run.model_copy(update={"steps": steps}), event, now)
+        early = [
+            Dispatch(step=new.name, attempt=1)
+            for old, new in zip(run.steps, result.run.steps, strict=True)
+            if old.state is StepState.PENDING and not new.done
+        ]
+        return result.model_copy(update={"commands": (*result.commands, *early)})
+
+
+class NoSupersession(WorkflowEngine):
+    """Lets the runs of older commits go on."""
+
+    def advance(self, run: WorkflowRun, event: RunEvent, now: datetime) -> Transition:
+        if isinstance(event, Superseded):
+            return Transition(run=run)
+        return super().advance(run, event, now)
+
+
+class WholeBudget(WorkflowEngine):
+    """Lets each step spend all that is left, as if it were alone."""
+
+    def advance(self, run: WorkflowRun, event: RunEvent, now: datetime) -> Transition:
+        result = super().advance(run, event, now)
+        if result.run.version == run.version:
+            return result
+        left = max(0.0, run.budget_usd - run.usage.cost_usd)
+        steps = tuple(
+            s.model_copy(update={"budget_usd": left}) if s.state is StepState.RUNNING else s
+            for s in result.run.steps
+        )
+        return result.model_copy(update={"run": result.run.model_copy(update={"steps": steps})})
+
+
+class NoWake(WorkflowEngine):
+    """Never asks to be woken."""
+
+    def advance(self, run: WorkflowRun, event: RunEvent, now: datetime) -> Transition:
+        return without(Wake, super().advance(run, event, now))
+
+
+class NoReport(WorkflowEngine):
+    """Forgets to say how a run ended."""
+
+    def advance(self, run: WorkflowRun, event: RunEvent, now: datetime) -> Transition:
+        result = super().advance(run, event, now)
+        return result if result.run.live else without(Report, result)
+
+
+class NoLateBill(WorkflowEngine):
+    """Ignores what an aborted step had spent."""
+
+    def advance(self, run: WorkflowRun, event: RunEvent, now: datetime) -> Transition:
+        if not run.live:
+            return Transition(run=run)
+        return super().advance(run, event, now)
+
+
+def without(kind: type[Any], result: Transition) -> Transition:
+    commands = tuple(c for c in result.commands if not isinstance(c, kind))
+    return result.model_copy(update={"commands": commands})
+
+
+@pytest.mark.parametrize(
+    ("engine", "invariant"),
+    [
+        (NoFencing(), "I8"),
+        (NoConditions(), "I4"),
+        (NoNeeds(), "I4"),
+        (NoSupersession(), "I5"),
+        (WholeBudget(), "I6"),
+        (NoLateBill(), "I6"),
+        (NoWake(), "liveness"),
+        (NoReport(), "I11"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, WorkflowEngine) else value,
+)
+def test_a_broken_engine_is_found_out(engine: WorkflowEngine, invariant: str) -> None:
+    assert found_with(engine) == invariant
+
+
+class NoInbox(Simulation):
+    """Takes every delivery as new."""
+
+    def _deliver(self) -> bool:
+        self.world.accepted.clear()
+        return super()._deliver()
+
+
+def test_an_inbox_that_takes_a_delivery_twice_is_found_out() -> None:
+    assert finding(NoInbox).invariant == "I1"
+
+
+def test_a_publisher_that_does_not_look_before_it_repeats_is_found_out() -> None:
+    broken = finding(lambda seed: Simulation(seed, looks_first=False))
+    assert broken.invariant == "I2"
+
+
+def test_a_policy_that_does_not_bind_effects_to_the_commit_is_found_out() -> None:
+    careless = PolicyEngine([rule for rule in DEFAULT_RULES if not isinstance(rule, CommitBinding)])
+    broken = finding(lambda seed: Simulation(seed, policy=careless))
+    assert broken.invariant == "I3"
