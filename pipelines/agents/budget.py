@@ -1,7 +1,12 @@
 """A model that refuses to start what the task could not pay for, and adds up what it cost."""
 
 from pipelines.errors import Ambiguous, BudgetExceeded, ConductorError
-from pipelines.integrations.llm.base import LanguageModel, ModelRequest, ModelResponse
+from pipelines.integrations.llm.base import (
+    BrokenAnswer,
+    LanguageModel,
+    ModelRequest,
+    ModelResponse,
+)
 from pipelines.model import Usage
 
 
@@ -9,8 +14,8 @@ class MeteredModel(LanguageModel):
     """Wraps a model for one task.
 
     Before each call its worst cost must fit into what is left; repairs and retries count like any
-    other call. A call that broke off without an answer is charged at its worst cost, because the
-    provider may have charged for it; one that was refused is not.
+    other call. A call that broke off is charged at what it is assumed to have cost, or else at its
+    worst cost, because the provider may have charged for it; one that was refused is not.
     """
 
     def __init__(self, model: LanguageModel, budget_usd: float) -> None:
@@ -45,6 +50,9 @@ class MeteredModel(LanguageModel):
             raise BudgetExceeded(needed_usd=worst, left_usd=self.left_usd)
         try:
             response = await self._model.complete(request)
+        except BrokenAnswer as error:
+            self._usage += error.usage
+            raise
         except BaseException as error:
             refused = isinstance(error, ConductorError) and not isinstance(error, Ambiguous)
             self._usage += Usage(calls=1, cost_usd=0.0 if refused else worst)

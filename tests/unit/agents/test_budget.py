@@ -4,7 +4,8 @@ import pytest
 
 from pipelines.agents.budget import MeteredModel
 from pipelines.errors import Ambiguous, BudgetExceeded, Retryable
-from pipelines.integrations.llm.base import ChatMessage, ModelRequest, Part
+from pipelines.integrations.llm.base import BrokenAnswer, ChatMessage, ModelRequest, Part
+from pipelines.model import Usage
 from tests.support.models import Answer, ScriptedModel
 
 ASK = ModelRequest(
@@ -55,6 +56,14 @@ async def test_a_refused_call_costs_nothing_a_broken_one_its_worst() -> None:
         await meter.complete(ASK)
     assert meter.usage.cost_usd == pytest.approx(WORST)
     assert meter.usage.calls == 2
+
+
+async def test_what_a_broken_answer_is_known_to_have_cost_is_what_is_charged() -> None:
+    usage = Usage(calls=2, output_tokens=3, cost_usd=WORST / 4)
+    meter, _ = metered(WORST * 5, BrokenAnswer("Cut.", dependency="x", usage=usage))
+    with pytest.raises(BrokenAnswer):
+        await meter.complete(ASK)
+    assert meter.usage == usage
 
 
 async def test_a_free_model_works_without_a_budget() -> None:
