@@ -1,0 +1,301 @@
+"""The bus of one process: queues in memory, rebuilt from the store's messages at the start.
+
+The store is asked before anything changes here. While a batch is being stored, nobody can claim
+the messages it touches, so the store applies a claim and a replacement in the order seen here.
+"""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
+
+from pydantic import JsonValue
+
+from pipelines.errors import LeaseLost, NotStored
+from pipelines.orchestration.bus.base import Handler, MessageBus
+from pipelines.orchestration.bus.dead import burial
+from pipelines.orchestration.bus.lanes import Entry, ReadyMessages
+from pipelines.orchestration.bus.timers import Timers
+from pipelines.orchestration.bus.topics import Topics
+from pipelines.ports import Batch, Clock, Lease, Message
+from pipelines.stores.backend import StorageBackend
+
+T = TypeVar("T")
+
+READABLE_VERSION = 1
+"""Messages of a later version stay pending for a process that knows it."""
+
+
+class LocalBus(MessageBus):
+    """Leased queues over a store that only this process uses."""
+
+    def __init__(self, backend: StorageBackend, clock: Clock) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._timers = Timers(clock)
+        self._topics = Topics(self._timers)
+        self._ready = ReadyMessages()
+        self._entries: dict[str, Entry] = {}
+        self._depth: Counter[str] = Counter()
+        self._changing: Counter[str] = Counter()
+        """How many batches that touch a message are being stored, by its id."""
+        self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
+        self._numbers = itertools.count(1)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    async def start(self) -> None:
+        """Make all unsettled messages of the store claimable."""
+        for message in await self._backend.messages():
+            self._put(message)
+
+    async def close(self) -> None:
+        """Wake and end all waiting claims, subscriptions and requests; finish what is stored."""
+        self._closed = True
+        self._topics.close()
+        for waiting in self._waiting.values():
+            for future in waiting:
+                _resolve(future)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._timers.close()
+
+    # work queues
+
+    async def commit(self, batch: Batch) -> None:
+        """Store the batch atomically, then make its messages claimable and forget settled ones.
+
+        A cancelled caller does not undo it: the batch is stored or refused all the same.
+        """
+        if self._closed:
+            raise NotStored("The bus is closed.")
+        settled = [self._held(lease) for lease in batch.settled]
+        touched = [entry.message.id for entry in settled] + [m.id for m in batch.messages]
+        self._withhold(touched)
+        await self._finish(self._commit(batch, settled, touched))
+
+    async def claim(
+        self, queues: Sequence[str], *, limit: int, wait: float, lease: float
+    ) -> Sequence[Lease]:
+        """Return up to ``limit`` due messages, or none after ``wait`` seconds."""
+        deadline = self._clock.monotonic() + wait
+        try:
+            while not self._closed:
+                taken = self._take(queues, limit)
+                if taken and (leases := await self._lease(taken, lease)):
+                    return leases
+                left = deadline - self._clock.monotonic()
+                if left <= 0:
+                    break
+                if not taken:
+                    await self._work(queues, left)
+            return []
+        finally:
+            # This claim may have been woken for a message that it leaves behind.
+            for queue in queues:
+                if self._ready.has(queue):
+                    self._wake(queue)
+
+    async def renew(self, lease: Lease, seconds: float) -> Lease:
+        """Return the lease extended to so many seconds from now; raises ``LeaseLost``."""
+        return self._hold(self._held(lease), seconds)
+
+    async def release(self, lease: Lease, *, delay: float = 0.0) -> None:
+        """Give the message back, claimable after ``delay`` seconds or a restart."""
+        entry = self._held(lease)
+        entry.due = self._clock.monotonic() + delay
+        self._offer(entry)
+
+    async def bury(self, lease: Lease, reason: str) -> None:
+        """Move the message to the dead letters, with the reason; raises ``LeaseLost``."""
+        letter = burial(self._held(lease).message, reason, self._clock)
+        await self.commit(Batch(writes=[letter], settled=[lease]))
+
+    async def depth(self) -> dict[str, int]:
+        """Return how many unsettled messages each queue has."""
+        return {queue: count for queue, count in self._depth.items() if count}
+
+    # publish/subscribe and request/response
+
+    async def publish(self, topic: str, payload: JsonValue) -> None:
+        """Hand the payload to everybody who subscribed to the topic before now."""
+        self._topics.publish(topic, payload)
+
+    def subscribe(self, topic: str) -> AbstractAsyncContextManager[AsyncIterator[JsonValue]]:
+        """Listen to a topic while the context is open; a slow listener loses its oldest items."""
+        return self._topics.subscribe(topic)
+
+    async def request(self, topic: str, payload: JsonValue, *, timeout: float) -> JsonValue:
+        """Return the answer of one responder; raises ``Retryable`` after ``timeout`` seconds."""
+        return await self._topics.request(topic, payload, timeout)
+
+    def respond(self, topic: str, handler: Handler) -> AbstractAsyncContextManager[None]:
+        """Answer requests on a topic while the context is open."""
+        return self._topics.respond(topic, handler)
+
+    # storing
+
+    async def _finish(
+        self, work: Coroutine[Any, Any, T], abandoned: Callable[[T], None] | None = None
+    ) -> T:
+        """Await the work, which also ends when the caller is cancelled: it is abandoned then."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda done: _abandon(done, abandoned))
+            raise
+
+    async def _commit(self, batch: Batch, settled: Iterable[Entry], touched: Iterable[str]) -> None:
+        try:
+            await self._backend.commit(batch)
+            for entry in settled:
+                self._forget(entry)
+            for message in batch.messages:
+                self._put(message)
+        finally:
+            self._readmit(touched)
+
+    def _take(self, queues: Sequence[str], limit: int) -> Sequence[Entry]:
+        taken: list[Entry] = []
+        while len(taken) < limit and (entry := self._ready.take(queues)):
+            taken.append(entry)
+        return taken
+
+    async def _lease(self, taken: Sequence[Entry], seconds: float) -> Sequence[Lease]:
+        """Store that the messages were claimed once more, so that a crash is counted."""
+        self._withhold(entry.message.id for entry in taken)
+        return await self._finish(self._store_claims(taken, seconds), self._give_back)
+
+    async def _store_claims(self, taken: Sequence[Entry], seconds: float) -> Sequence[Lease]:
+        claimed = [_claimed(entry.message) for entry in taken]
+        leases: list[Lease] = []
+        try:
+            await self._backend.commit(Batch(messages=claimed))
+            for entry, message in zip(taken, claimed, strict=True):
+                if self._entries.get(message.id) is entry:
+                    entry.message = message
+                    leases.append(self._hold(entry, seconds))
+        finally:
+            self._readmit(message.id for message in claimed)
+        return leases
+
+    def _give_back(self, leases: Iterable[Lease]) -> None:
+        """Let others have what was claimed for a caller that went away meanwhile."""
+        for lease in leases:
+            entry = self._entries.get(lease.message.id)
+            if entry is not None and entry.number == lease.number:
+                self._offer(entry)
+
+    # where each message is
+
+    def _put(self, message: Message) -> None:
+        """Take in a stored message, in place of one with the same id."""
+        number = next(self._numbers)
+        before = self._entries.get(message.id)
+        order = number if before is None else before.order
+        if before is not None:
+            self._forget(before)
+        due = self._clock.monotonic()
+        if message.not_before is not None:
+            due += (message.not_before - self._clock.now()).total_seconds()
+        entry = self._entries[message.id] = Entry(message, number, order, due)
+        self._depth[message.queue] += 1
+        self._offer(entry)
+
+    def _forget(self, entry: Entry) -> None:
+        if self._entries.get(entry.message.id) is entry:
+            del self._entries[entry.message.id]
+            self._depth[entry.message.queue] -= 1
+            self._ready.remove(entry)
+            self._timers.cancel(entry.timer)
+
+    def _withhold(self, ids: Iterable[str]) -> None:
+        """Let nobody claim these messages before the store has decided about them."""
+        for identity in ids:
+            self._changing[identity] += 1
+            if (entry := self._entries.get(identity)) is not None:
+                self._ready.remove(entry)
+
+    def _readmit(self, ids: Iterable[str]) -> None:
+        now = self._clock.monotonic()
+        for identity in ids:
+            self._changing[identity] -= 1
+            if self._changing[identity]:
+                continue
+            del self._changing[identity]
+            entry = self._entries.get(identity)
+            if entry is not None and (entry.leased_until is None or entry.leased_until <= now):
+                self._offer(entry)
+
+    def _offer(self, entry: Entry) -> None:
+        """Make the message claimable as soon as it is due and nothing about it is being stored."""
+        entry.leased_until = None
+        self._timers.cancel(entry.timer)
+        message = entry.message
+        if message.schema_version > READABLE_VERSION or message.id in self._changing:
+            return
+        wait = entry.due - self._clock.monotonic()
+        if wait > 0:
+            entry.timer = self._timers.after(wait, lambda: self._offer(entry))
+        else:
+            self._ready.add(entry)
+            self._wake(message.queue)
+
+    def _hold(self, entry: Entry, seconds: float) -> Lease:
+        self._timers.cancel(entry.timer)
+        entry.timer = self._timers.after(seconds, lambda: self._offer(entry))
+        entry.leased_until = entry.timer.when
+        return Lease(entry.message, entry.leased_until, entry.number)
+
+    def _held(self, lease: Lease) -> Entry:
+        """Return the entry that the lease is on, if it still is."""
+        entry = self._entries.get(lease.message.id)
+        if (
+            entry is None
+            or entry.number != lease.number
+            or entry.message.attempts != lease.token
+            or entry.leased_until is None
+            or entry.leased_until <= self._clock.monotonic()
+        ):
+            raise LeaseLost(lease.message.id)
+        return entry
+
+    # waiting
+
+    async def _work(self, queues: Sequence[str], seconds: float) -> None:
+        """Return when one of the queues may have work, the time is over, or the bus closes."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for queue in queues:
+            self._waiting.setdefault(queue, {})[future] = None
+        timer = self._timers.after(seconds, lambda: _resolve(future))
+        try:
+            await future
+        finally:
+            self._timers.cancel(timer)
+            for queue in queues:
+                self._waiting[queue].pop(future, None)
+
+    def _wake(self, queue: str) -> None:
+        """Wake the claim that has waited longest for this queue."""
+        for future in self._waiting.get(queue, ()):
+            if not future.done():
+                future.set_result(None)
+                return
+
+
+def _claimed(message: Message) -> Message:
+    return message.model_copy(update={"attempts": message.attempts + 1})
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _abandon(task: asyncio.Task[T], abandoned: Callable[[T], None] | None) -> None:
+    if not task.cancelled() and task.exception() is None and abandoned is not None:
+        abandoned(task.result())
