@@ -15,11 +15,17 @@
 Anything else is our fault and is treated so.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
+from typing import Any
 
 
 class ConductorError(Exception):
     """The root; ``str(error)`` is one sentence that says what happened and what to do."""
+
+    reported: Mapping[str, Any] = MappingProxyType({})
+    """Check states by step name that ``Reporter.report`` had brought about when it was stopped."""
 
 
 class Ignorable(ConductorError):

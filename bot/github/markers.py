@@ -5,9 +5,12 @@ A marker counts only in a text that the App's own account wrote: anybody can typ
 
 import re
 from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
 _WORD = r"[A-Za-z0-9._:/+=@-]{1,200}"
-_FINDING = re.compile(rf"<!-- conductor:finding ({_WORD})(?: ({_WORD}))? -->")
+_FINDING = re.compile(
+    rf"<!-- conductor:finding ({_WORD})(?: ({_WORD}))?(?: in ([A-Za-z0-9._/%~-]{{1,1000}}))? -->"
+)
 _FIXED = re.compile(rf"<!-- conductor:fixed ({_WORD}) -->")
 _KEY = re.compile(rf"<!-- conductor:key ({_WORD}) -->")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:/+=@-]")
@@ -15,21 +18,23 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._:/+=@-]")
 
 @dataclass(frozen=True, slots=True)
 class FindingMarker:
-    """Identity of a finding as posted; ``anchor`` is empty if none was given."""
+    """Identity of a finding as posted; ``anchor`` and ``path`` are empty if none was given."""
 
     fingerprint: str
     anchor: str = ""
+    path: str = ""
 
 
 def _word(text: str) -> str:
     """Return ``text`` fit for a marker: nothing in it can end the comment."""
-    return _UNSAFE.sub("_", text)[:200].replace("--", "__") or "_"
+    return _UNSAFE.sub("_", text)[:200] or "_"
 
 
-def finding(fingerprint: str, anchor: str = "") -> str:
-    """Return the marker of one finding."""
+def finding(fingerprint: str, anchor: str = "", path: str = "") -> str:
+    """Return the marker of one finding; ``path`` where no thread tells it."""
     tail = f" {_word(anchor)}" if anchor else ""
-    return f"<!-- conductor:finding {_word(fingerprint)}{tail} -->"
+    place = f" in {quote(path, safe='/')}" if path else ""
+    return f"<!-- conductor:finding {_word(fingerprint)}{tail}{place} -->"
 
 
 def fixed(fingerprint: str) -> str:
@@ -42,10 +47,12 @@ def key(effect_key: str) -> str:
     return f"<!-- conductor:key {_word(effect_key)} -->"
 
 
-def find_finding(body: str) -> FindingMarker | None:
-    """Return the finding a comment carries, or None."""
-    match = _FINDING.search(body)
-    return FindingMarker(match[1], match[2] or "") if match else None
+def find_findings(body: str) -> list[FindingMarker]:
+    """Return the findings that a text carries, in order."""
+    return [
+        FindingMarker(match[1], match[2] or "", unquote(match[3] or ""))
+        for match in _FINDING.finditer(body)
+    ]
 
 
 def has_fixed(body: str) -> bool:

@@ -133,7 +133,7 @@ class GitHubSource:
             return change_of(
                 pull,
                 repository,
-                findings=prior_findings(threads, bot_id),
+                findings=prior_findings(pull, threads, bot_id),
                 bot_id=bot_id,
                 author_can_write=await self._can_write(subject, repository, pull),
                 now=self._clock.now(),

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from bot.github.markers import find_finding, has_fixed
+from bot.github.markers import find_findings, has_fixed
 from bot.github.wire import Wire
 from pipelines.model import (
     GHOST,
@@ -19,6 +19,8 @@ from pipelines.model import (
 
 MAX_CONFIG_BYTES = 64 * 1024
 SYMLINK_MODE = 0o120000
+IN_REVIEW_TEXT = "review:"
+"""Starts the ``thread_id`` of a finding that no thread of its own carries."""
 CONFIG_PATHS = (
     ("yml", ".conductor.yml"),
     ("yaml", ".conductor.yaml"),
@@ -26,6 +28,7 @@ CONFIG_PATHS = (
 )
 _TYPES = ("User", "Bot", "Organization", "Mannequin")
 _TITLE = re.compile(r"^\*\*(.+?)\*\*\s*$", re.MULTILINE)
+_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
 class Who(Wire):
@@ -199,33 +202,54 @@ def _config_text(entry: Entry, blob: Blob) -> str:
     return blob.text[: MAX_CONFIG_BYTES + 1]
 
 
-def prior_findings(threads: Iterable[Thread | None], bot_id: int) -> tuple[PriorFinding, ...]:
-    """Return the findings in threads that the App's own account started."""
-    found: list[PriorFinding] = []
+def prior_findings(
+    pull: PullRequest, threads: Iterable[Thread | None], bot_id: int
+) -> tuple[PriorFinding, ...]:
+    """Return the findings of the App's own threads, then those only its reviews' texts tell."""
+    found = dict[str, PriorFinding]()
     for thread in threads:
-        comments = [comment for comment in thread.comments.nodes if comment] if thread else []
-        if thread is None or not comments or not _own(comments[0].author, bot_id):
+        prior = _in_thread(thread, bot_id) if thread is not None else None
+        if prior is not None:
+            found[prior.thread_id] = prior
+    known = {prior.fingerprint for prior in found.values()}
+    for review in pull.reviews.nodes if pull.reviews else ():
+        if review is None or not _own(review.author, bot_id):
             continue
-        marker = find_finding(comments[0].body)
-        if marker is None:
-            continue
-        title = _TITLE.search(comments[0].body)
-        found.append(
-            PriorFinding(
-                fingerprint=marker.fingerprint,
-                thread_id=thread.id,
-                comment_id=comments[0].id,
-                path=thread.path,
-                line=thread.line,
-                title=title[1][:200] if title else "",
-                resolved=thread.resolved,
-                resolved_by=actor(thread.resolved_by) if thread.resolved_by else None,
-                answered=any(
-                    _own(reply.author, bot_id) and has_fixed(reply.body) for reply in comments[1:]
-                ),
-            )
-        )
-    return tuple(found)
+        for marker in find_findings(review.body):
+            if marker.path and marker.fingerprint not in known:
+                thread_id = f"{IN_REVIEW_TEXT}{marker.fingerprint}"
+                found[thread_id] = PriorFinding(
+                    fingerprint=marker.fingerprint,
+                    anchor=marker.anchor,
+                    thread_id=thread_id,
+                    comment_id=0,
+                    path=marker.path,
+                )
+    return tuple(found.values())
+
+
+def _in_thread(thread: Thread, bot_id: int) -> PriorFinding | None:
+    comments = [comment for comment in thread.comments.nodes if comment]
+    if not comments or not _own(comments[0].author, bot_id):
+        return None
+    marker = next(iter(find_findings(comments[0].body)), None)
+    if marker is None:
+        return None
+    title = _TITLE.search(comments[0].body)
+    return PriorFinding(
+        fingerprint=marker.fingerprint,
+        anchor=marker.anchor,
+        thread_id=thread.id,
+        comment_id=comments[0].id,
+        path=thread.path,
+        line=thread.line,
+        title=_ESCAPE.sub(r"\1", title[1])[:200] if title else "",
+        resolved=thread.resolved,
+        resolved_by=actor(thread.resolved_by) if thread.resolved_by else None,
+        answered=any(
+            _own(reply.author, bot_id) and has_fixed(reply.body) for reply in comments[1:]
+        ),
+    )
 
 
 def _own(who: Who | None, bot_id: int) -> bool:

@@ -117,6 +117,7 @@ async def test_earlier_findings_are_recognised_by_marker_and_author(
         FINDING.replace("f00dfeed", "cafe0001"),
         BOT,
         ("Fixed. <!-- conductor:fixed cafe0001 -->", BOT),
+        id="PRRT_2",
         isResolved=True,
         resolvedBy={"login": "ada", "databaseId": 7},
         line=None,
@@ -131,6 +132,26 @@ async def test_earlier_findings_are_recognised_by_marker_and_author(
     assert second.resolved_by == ADA
     assert second.answered
     assert second.line is None
+
+
+async def test_findings_in_the_text_of_our_own_reviews_are_remembered_once(
+    stub: GitHubStub, source: GitHubSource
+) -> None:
+    text = (
+        "<!-- conductor:finding f00dfeed high.1a2b3c4d in src/a.py -->\n"
+        "<!-- conductor:finding beef0001 low.1a2b3c4d in src/caf%C3%A9%20b.py -->"
+    )
+    answers(
+        stub,
+        pull_request(
+            reviews={"nodes": [{"author": who, "body": text} for who in (BOT, PERSON)]},
+            reviewThreads={"nodes": [thread()]},
+        ),
+    )
+    in_thread, in_text = (await source.change(trigger())).prior_findings
+    assert (in_thread.fingerprint, in_thread.thread_id) == ("f00dfeed", "PRRT_1")
+    assert (in_text.fingerprint, in_text.anchor) == ("beef0001", "low.1a2b3c4d")
+    assert (in_text.thread_id, in_text.path) == ("review:beef0001", "src/café b.py")
 
 
 @pytest.mark.parametrize(

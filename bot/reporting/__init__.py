@@ -1,0 +1,1 @@
+"""What Conductor writes on GitHub; the only package that writes to a repository."""
