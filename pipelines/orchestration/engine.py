@@ -110,7 +110,7 @@ class WorkflowEngine:
         """
         draft = _Draft(run, now, self._limits)
         draft.apply(event)
-        if run.live and (draft.changed or isinstance(event, Started)):
+        if draft.changed or isinstance(event, Started):
             draft.settle()
         return draft.transition(woken=isinstance(event, Ticked))
 
@@ -226,7 +226,7 @@ class _Draft:
         step = self._current(event, StepState.QUEUED, StepState.RUNNING)
         if not step:
             return
-        step = self._set(step, uncounted=step.uncounted + (not event.counted), budget_usd=0.0)
+        step = self._set(step, uncounted=step.uncounted + (not event.counted))
         counted = step.attempt - step.uncounted
         left = not event.counted or counted <= step.retries
         if event.retry_at and left and event.retry_at < self._queue_deadline(step):

@@ -37,11 +37,11 @@ from pipelines.orchestration.transitions import (
     Transition,
 )
 from tests.simulation.plans import a_trigger
-from tests.simulation.world import GROUP, Claim, Delivery, Intent, World, visible
+from tests.simulation.world import GROUP, UNSTAFFED, Claim, Delivery, Intent, World, visible
 
 Work = Generator[None, None, None]
 
-FACTS = Facts(known_agents=frozenset({"review", "test"}))
+FACTS = Facts(known_agents=frozenset({"review", "test", UNSTAFFED}))
 OUTCOMES = (
     *(Conclusion.SUCCESS,) * 4,
     Conclusion.NEUTRAL,
@@ -99,7 +99,15 @@ class Actors:
                 )
             except Conflict:
                 continue
+            self.world.history.append((run_id, event))
             return
+
+    def repeat(self) -> None:
+        """Send an event that was taken in before once more, and not under any lease."""
+        if self.world.history:
+            run_id, event = self.rng.choice(self.world.history)
+            before = self.world.runs[run_id]
+            self.world.commit((before, self.engine.advance(before, event, self.world.now)))
 
     # --- deliveries ------------------------------------------------------------------------------
 
@@ -123,10 +131,9 @@ class Actors:
         waiting = [step.name for step in run.steps if step.state is StepState.WAITING]
         if not waiting:
             return None
-        approval = Approval(by_id=9, by_login="grace", level="write", at=self.world.now)
-        return StepApproved(
-            step=self.rng.choice(waiting), approval=approval, head_sha=delivery.head
-        )
+        seen = delivery.head
+        approval = Approval(by_id=9, by_login=seen, level="write", at=self.world.now)
+        return StepApproved(step=self.rng.choice(waiting), approval=approval, head_sha=seen)
 
     def _push(self, claim: Claim, skew: float) -> Work:
         """Bring the runs in line with the head as it is now, whatever the delivery said."""
@@ -206,6 +213,9 @@ class Actors:
             if (message.run, step.name, message.attempt) in self.world.aborted:
                 break
             spent += self.rng.random() * (step.budget_usd - spent)
+        if self.rng.random() < 0.03:
+            self.world.hang(claim)
+            return
         yield
         event, effects = self._outcome(claim, step, spent)
         yield from self._change(
@@ -277,7 +287,6 @@ class Actors:
                 continue
             done = yield from self._carry_out(claim, run, effect)
             if not done:
-                self.world.release(claim, 5.0)
                 return
         event = EffectsPublished(step=message.step, attempt=message.attempt, conclusion=how)
         yield from self._change(message.run, event, skew, settle=claim)
@@ -291,10 +300,14 @@ class Actors:
         if earlier and earlier.done:
             return True
         if earlier and earlier.owner != mine and world.leased(earlier.owner):
-            return False  # somebody else is at it right now
+            world.release(claim, 300.0)  # somebody else is at it right now
+            return False
         world.ledger[key] = Intent(mine)
         yield
         if not world.holds(claim):
+            return False
+        if self.rng.random() < 0.02:
+            world.hang(claim)
             return False
         if not (earlier and self.looks_first and world.forge.writes[key]):
             world.forge.write(run, key, effect.head_sha)
@@ -302,6 +315,7 @@ class Actors:
                 error = Ambiguous("The connection broke.", dependency="github")
                 decision = self.errors.decide(error, attempts=1, now=world.now)
                 assert decision.action in (Action.RETRY, Action.PARK)
+                world.release(claim, 5.0)
                 return False
         yield
         world.ledger[key].done = True

@@ -23,7 +23,7 @@ from pipelines.orchestration.error_handler import ErrorHandler
 from pipelines.orchestration.policy import PolicyEngine
 from tests.simulation.actors import Actors, Work
 from tests.simulation.plans import OTHER, a_change, a_step
-from tests.simulation.world import Broken, Claim, Delivery, Plan, World
+from tests.simulation.world import FOREVER, UNSTAFFED, Broken, Claim, Delivery, Plan, World
 from tests.support.clock import VirtualClock
 
 HEADS = tuple(digit * 40 for digit in "123")
@@ -36,7 +36,7 @@ CONDITIONS = (
     "changed('docs/**')",
     "always() && !failure()",
 )
-AGENTS = (*("review",) * 6, *("test",) * 3, "not installed")
+AGENTS = (*("review",) * 8, *("test",) * 4, UNSTAFFED, "not installed")
 PASSING = (*(1, 5, 30) * 3, *(61,) * 6, 310, 900, 7200)
 """Seconds that pass at a time: longer than a lease, than a timeout, than publishing may take."""
 PATIENCE = 4000
@@ -102,7 +102,9 @@ class Simulation:
                 self._crash(0)
         elif dice < 0.97 and self.working:
             self._stall(self.rng.randrange(len(self.working)))
-        elif dice < 0.98 and self.stalled:
+        elif dice < 0.98:
+            self._repeat()
+        elif dice < 0.985 and self.stalled:
             self.working.append(self.stalled.pop(self.rng.randrange(len(self.stalled))))
         else:
             seconds = self.rng.choice(PASSING)
@@ -121,10 +123,13 @@ class Simulation:
 
     def _wait(self) -> bool:
         """Let time pass until a message is due or its lease is over."""
-        times = [max(m.due, m.leased_until) for m in self.world.messages.values()]
-        if times:
-            self.world.now = max(self.world.now, min(times))
-        return bool(times)
+        messages = self.world.messages.values()
+        times = [max(m.due, m.leased_until) for m in messages if m.agent != UNSTAFFED]
+        next_time = min(times, default=FOREVER)
+        if next_time == FOREVER:
+            return False
+        self.world.now = max(self.world.now, next_time)
+        return True
 
     def _deliver(self) -> bool:
         if not self.coming:
@@ -149,6 +154,12 @@ class Simulation:
             next(self.working[index][1])
         except (StopIteration, LeaseLost, NotStored):
             self.working.pop(index)
+
+    def _repeat(self) -> None:
+        try:
+            self.actors.repeat()
+        except NotStored:
+            return
 
     def _stall(self, index: int) -> None:
         """Stop a process for longer than its lease, so that it goes on as a zombie one day."""

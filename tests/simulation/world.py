@@ -8,7 +8,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from pipelines.errors import Conflict, LeaseLost, NotStored
@@ -19,12 +19,17 @@ from pipelines.orchestration.transitions import (
     Dispatch,
     Publish,
     Report,
+    RunEvent,
     Transition,
     Wake,
 )
 from tests.support.clock import EPOCH
 
+FOREVER = datetime.max.replace(tzinfo=UTC)
+"""The end of a lease that a worker renews without ever getting on with its work."""
 LEASE = timedelta(seconds=60)
+UNSTAFFED = "monitor"
+"""An agent that is known, but that no worker takes tasks for."""
 GROUP = "42/pr/5/pull-request"
 CENT = 1e-9
 """Rounding that adding floats may cause."""
@@ -58,6 +63,7 @@ class Message:
     run: str = ""
     step: str = ""
     attempt: int = 0
+    agent: str = ""
     delivery: Delivery | None = None
     token: int = 0
     leased_until: datetime = EPOCH
@@ -123,13 +129,18 @@ class World:
         self.reported: defaultdict[str, float] = defaultdict(float)
         self.aborted: set[tuple[str, str, int]] = set()
         self.faults = True
+        self.history: list[tuple[str, RunEvent]] = []
         self.commits = 0
 
     # --- the queue -------------------------------------------------------------------------------
 
     def claimable(self) -> list[Message]:
         now = self.now
-        return [m for m in self.messages.values() if m.due <= now and m.leased_until <= now]
+        return [
+            m
+            for m in self.messages.values()
+            if m.due <= now and m.leased_until <= now and m.agent != UNSTAFFED
+        ]
 
     def claim(self, message: Message) -> Claim:
         message.token += 1
@@ -143,6 +154,10 @@ class World:
 
     def renew(self, claim: Claim) -> None:
         claim.message.leased_until = self.now + LEASE
+
+    def hang(self, claim: Claim) -> None:
+        if self.holds(claim):
+            claim.message.leased_until = FOREVER
 
     def release(self, claim: Claim, seconds: float) -> None:
         if self.holds(claim):
@@ -244,7 +259,8 @@ class World:
         step: str = "",
         attempt: int = 0,
     ) -> None:
-        self.messages[id_] = Message(id_, queue, due, run.id, step, attempt)
+        agent = run.step(step).agent if queue == "tasks" else ""
+        self.messages[id_] = Message(id_, queue, due, run.id, step, attempt, agent)
 
     # --- what must hold at every moment ----------------------------------------------------------
 
@@ -258,6 +274,10 @@ class World:
         for old, new in zip(before.steps, after.steps, strict=True):
             if old is new:
                 continue
+            if any(approval.by_login != after.change.head_sha for approval in new.approvals):
+                raise Broken("T05", f"{new.name} was approved at another commit")
+            if new.attempt - new.uncounted > new.retries + 1:
+                raise Broken("retries", f"{new.name} was tried too often")
             if old.done and (new.state, new.conclusion) != (old.state, old.conclusion):
                 raise Broken("I1", f"{new.name} changed after its end")
             if new.state is StepState.RUNNING and old.state is not StepState.RUNNING:

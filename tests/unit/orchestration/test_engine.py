@@ -247,6 +247,9 @@ def test_a_passing_fault_is_tried_again_when_the_error_handler_says() -> None:
         step="a", attempt=2, not_before=EPOCH + timedelta(seconds=10)
     )
     assert story.run.step("a").title == "The model broke."
+    story.claim("a")
+    assert story.run.step("a").not_before is None
+    assert story.run.step("a").title == ""
 
 
 def test_a_step_ends_when_its_retries_are_used_up() -> None:
@@ -470,6 +473,12 @@ def test_a_cancelled_run_stops_everything_that_is_not_done() -> None:
     assert conclusions.pop("done") is Conclusion.SUCCESS
     assert set(conclusions.values()) == {Conclusion.CANCELLED}
     assert all(step.title == "Cancelled by ada." for step in story.run.steps[1:])
+
+
+def test_a_run_that_is_cancelled_without_a_reason_is_cancelled_all_the_same() -> None:
+    story = Story("a")
+    story.happens(CancelRequested(reason=""))
+    assert (story.run.conclusion, story.run.reason) == (Conclusion.CANCELLED, "Cancelled.")
 
 
 def test_a_newer_generation_ends_the_run_and_an_older_one_does_not() -> None:
