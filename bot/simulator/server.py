@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from bot.simulator import auth
-from bot.simulator.api import apps, checks, git_data, issues, pulls, repos, reviews
+from bot.simulator.api import apps, checks, git_data, graphql, issues, pulls, repos, reviews
 from bot.simulator.errors import Refused, not_found
 from bot.simulator.faults import Fault, Faults
 from bot.simulator.limits import Limits
@@ -28,6 +28,7 @@ _ALL: tuple[Operation, ...] = (
     *reviews.OPERATIONS,
     *issues.OPERATIONS,
     *checks.OPERATIONS,
+    *graphql.OPERATIONS,
 )
 OPERATIONS = tuple(sorted(_ALL, key=lambda o: o.template.count("{") * 10 - len(o.template)))
 """Every operation, the most specific path first."""
