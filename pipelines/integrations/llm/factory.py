@@ -139,7 +139,7 @@ class _Builder:
         return vendor(
             model,
             key=_usable_key(provider, key, url),
-            base_url=url,
+            base_url=_usable_url(provider, url),
             http=self.http,
             clock=self._clock,
             prices=price_table(),
@@ -156,9 +156,26 @@ class _Builder:
 
 
 def _usable_key(provider: str, key: SecretStr | None, url: str | None) -> SecretStr:
-    if key and key.get_secret_value().strip():
-        return SecretStr(key.get_secret_value().strip())
-    if url:
-        return _NO_KEY
     variable = f"{provider.upper()}_API_KEY"
-    raise UserError(f"The model chain names a model of {provider} but {variable} is not set.")
+    value = key.get_secret_value().strip() if key else ""
+    if not value:
+        if url:
+            return _NO_KEY
+        raise UserError(f"The model chain names a model of {provider} but {variable} is not set.")
+    if not (value.isascii() and value.isprintable()) or " " in value:
+        raise UserError(f"{variable} has characters that no key has: copy it again.")
+    return SecretStr(value)
+
+
+def _usable_url(provider: str, url: str | None) -> str | None:
+    if not url:
+        return None
+    try:
+        parts = httpx2.URL(url.strip())
+    except httpx2.InvalidURL:
+        parts = httpx2.URL("")
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise UserError(
+            f"{provider.upper()}_BASE_URL is not an address: write it like https://host/path."
+        )
+    return url.strip()

@@ -3,8 +3,11 @@
 import re
 
 # Byte-pair tokenizers cut source code into pieces of about this shape: a few letters with the space
-# before them, a digit, a run of white space, one mark. Real ones merge more, so the count is high.
-_PIECE = re.compile(r" ?[A-Za-z]{1,3}|[0-9]| ?[^\sA-Za-z0-9]|\s+")
+# before them, a digit, a mark, a short run of one kind of white space. Real ones merge more, so the
+# count is high.
+_PIECE = re.compile(
+    r" ?[A-Za-z]{1,3}|[0-9]| ?[^\sA-Za-z0-9]| {1,8}|\t{1,2}|\n{1,2}|\s",
+)
 PER_MESSAGE = 8
 """Tokens that a chat template adds around each message, at most."""
 

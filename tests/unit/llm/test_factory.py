@@ -47,6 +47,23 @@ def test_a_model_without_a_key_names_the_variable(
         build_chain([f"{provider}:m"], settings, clock=clock)
 
 
+@pytest.mark.parametrize("key", ["sk-ключ", "sk a", "sk-\x00"])
+def test_a_key_that_no_header_can_carry_is_named_but_not_shown(
+    key: str, clock: VirtualClock
+) -> None:
+    settings = ProviderSettings(openai_key=SecretStr(key))
+    with pytest.raises(UserError, match="OPENAI_API_KEY has characters") as caught:
+        build_chain(["openai:m"], settings, clock=clock)
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "https://[::1", "/v1"])
+def test_an_address_that_is_none_names_the_variable(url: str, clock: VirtualClock) -> None:
+    settings = ProviderSettings(anthropic_url=url)
+    with pytest.raises(UserError, match="ANTHROPIC_BASE_URL is not an address"):
+        build_chain(["anthropic:m"], settings, clock=clock)
+
+
 async def test_a_server_of_one_s_own_needs_no_key(clock: VirtualClock) -> None:
     async with serve(stream(openai_events("local"))) as server:
         settings = ProviderSettings(openai_url=server.url)
