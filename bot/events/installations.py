@@ -1,0 +1,49 @@
+"""Where the App is installed, and on what: the deliveries that change it."""
+
+from typing import Literal, get_args
+
+from bot.events.decoding import JsonDict
+from bot.events.filters import AppIdentity, Ignored
+from bot.events.payloads import InstallationEvent
+from pipelines.model import Frozen
+
+InstallationAction = Literal[
+    "created",
+    "deleted",
+    "suspend",
+    "unsuspend",
+    "new_permissions_accepted",
+    "added",
+    "removed",
+]
+EVENTS: dict[str, frozenset[str]] = {
+    "installation": frozenset(get_args(InstallationAction)) - {"added", "removed"},
+    "installation_repositories": frozenset({"added", "removed"}),
+}
+
+
+class InstallationChanged(Frozen):
+    """An installation came, went or changed; whatever is cached or kept for it must follow.
+
+    ``added`` and ``removed`` are repository ids of an installation on selected repositories.
+    """
+
+    installation_id: int
+    action: InstallationAction
+    added: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+
+
+def installation_changed(payload: JsonDict, identity: AppIdentity) -> InstallationChanged | Ignored:
+    """Return what changed; raises pydantic's ValidationError if a field is missing or odd."""
+    event = InstallationEvent.model_validate(payload)
+    if event.installation.app_id != identity.app_id:
+        return Ignored(reason="The installation is another App's.")
+    return InstallationChanged.model_validate(
+        {
+            "installation_id": event.installation.id,
+            "action": payload.get("action"),
+            "added": tuple(repository.id for repository in event.repositories_added),
+            "removed": tuple(repository.id for repository in event.repositories_removed),
+        }
+    )
