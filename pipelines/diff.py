@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Literal
 
 from unidiff.errors import UnidiffParseError
@@ -90,6 +91,34 @@ def parse_patch(patch: str | None) -> tuple[Hunk, ...]:
         raise MalformedPatch("it holds lines outside its hunks")
     _check_order(hunks)
     return tuple(hunks)
+
+
+def compare(old: str, new: str, context: int = 3) -> tuple[Hunk, ...]:
+    """Return the hunks between two texts, as a diff with that many lines of context has them."""
+    olds, news = ([line.removesuffix("\n") for line in split_lines(text)] for text in (old, new))
+    groups = SequenceMatcher(None, olds, news).get_grouped_opcodes(context)
+    return tuple(_compared(group, olds, news) for group in groups)
+
+
+def _compared(
+    group: Sequence[tuple[str, int, int, int, int]], olds: Sequence[str], news: Sequence[str]
+) -> Hunk:
+    lines: list[DiffLine] = []
+    for tag, old_from, old_to, new_from, new_to in group:
+        if tag == "equal":
+            pairs = zip(range(old_from, old_to), range(new_from, new_to), strict=True)
+            lines += [DiffLine(" ", old + 1, new + 1, olds[old]) for old, new in pairs]
+        else:
+            lines += [DiffLine("-", n + 1, None, olds[n]) for n in range(old_from, old_to)]
+            lines += [DiffLine("+", None, n + 1, news[n]) for n in range(new_from, new_to)]
+    old_count, new_count = group[-1][2] - group[0][1], group[-1][4] - group[0][3]
+    return Hunk(
+        old_start=group[0][1] + (old_count > 0),
+        old_count=old_count,
+        new_start=group[0][3] + (new_count > 0),
+        new_count=new_count,
+        lines=tuple(lines),
+    )
 
 
 def commentable(patch: str | None) -> CommentableLines:

@@ -13,6 +13,7 @@ from pipelines.diff import (
     Side,
     apply_suggestion,
     commentable,
+    compare,
     parse_patch,
     remap_line,
     split_lines,
@@ -145,6 +146,15 @@ def test_the_new_file_can_be_rebuilt_from_the_old_one_and_the_patch(
             rebuilt.setdefault(target, text)
             assert rebuilt[target] == text
     assert rebuilt == dict(enumerate(new_lines, 1))
+
+
+@given(texts, texts, st.integers(0, 4))
+def test_comparing_two_texts_gives_the_hunks_of_their_patch(
+    old: str, new: str, context: int
+) -> None:
+    # A missing final newline is no difference here, because only lines are compared.
+    old, new = old + "\n" * (not old.endswith("\n")), new + "\n" * (not new.endswith("\n"))
+    assert compare(old, new, context) == parse_patch(git_like_patch(old, new, context))
 
 
 @given(texts, texts, st.integers(0, 4))

@@ -30,7 +30,7 @@ from pipelines.model import (
     TaskResult,
     Unseen,
 )
-from pipelines.ports import FileText
+from pipelines.ports import FileText, Reader
 
 _MAX_READ = 300
 """Files whose whole text is read; further ones are reviewed by their diff alone."""
@@ -52,7 +52,7 @@ class ReviewAgent(BaseAgent):
         listing = await context.reader.changed_files()
         scope = _Scope.of(listing, task)
         texts = await context.reader.read(scope.to_read(task.change), at="head")
-        views = {file.path: build_view(file, texts.get(file.path)) for file in scope.files}
+        views = await _views(scope, texts, context.reader)
         opinion = await consult(task.change, views, context)
         verified, dropped = verify(opinion.proposed, views)
         findings, left_out = condense((*deterministic_findings(views.values()), *verified))
@@ -70,6 +70,23 @@ class ReviewAgent(BaseAgent):
             followup, coverage, block_on=_block_on(task), obstacle=opinion.obstacle, notes=notes
         )
         return _result(task, followup, coverage, verdict, dropped)
+
+
+async def _views(
+    scope: "_Scope", texts: Mapping[str, FileText], reader: Reader
+) -> dict[str, FileView]:
+    """Build the views; a file that came without a patch is compared with its text at base."""
+    before = {
+        file.path: file.previous_path or file.path
+        for file in scope.files
+        if not file.patch and file.status is not FileStatus.ADDED
+    }
+    wanted = list(before.values())[:_MAX_READ]
+    bases: Mapping[str, FileText] = await reader.read(wanted, at="base") if wanted else {}
+    return {
+        file.path: build_view(file, texts.get(file.path), bases.get(before.get(file.path, "")))
+        for file in scope.files
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import ConductorError
 from pipelines.integrations.llm.base import OutputSchema
@@ -31,18 +31,27 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+def _encodable(text: str) -> str:
+    """Refuse lone surrogates, which JSON can carry in but nothing can carry out."""
+    text.encode()
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+
+
 class ProposedFinding(_Strict):
     """What the model says it found; nothing of it is believed before it is verified."""
 
-    path: str
+    path: Text
     side: Literal["new", "old"]
     line: int
-    quote: str
+    quote: Text
     severity: Literal["info", "low", "medium", "high", "critical"]
     category: Category
-    title: str
-    explanation: str
-    suggestion: str | None
+    title: Text
+    explanation: Text
+    suggestion: Text | None
 
 
 class ReviewAnswer(_Strict):

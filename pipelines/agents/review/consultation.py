@@ -72,7 +72,7 @@ def _prepare(
         needed = model.worst_cost_usd(request)
         obstacle = str(BudgetExceeded(needed_usd=needed, left_usd=model.left_usd))
         room //= 2
-    readable = any(not view.reason for view in views)
+    readable = any(view.hunks for view in views)
     return None, select(views, 0, model.estimate_tokens, shortage), obstacle if readable else ""
 
 

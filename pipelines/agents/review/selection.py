@@ -5,7 +5,7 @@ the definitions around them and then to whole files. The choice depends on nothi
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -76,7 +76,8 @@ def select(
     left = tokens
     choices: list[_Choice] = []
     unseen = [Unseen(path=view.path, reason=view.reason) for view in views if view.reason]
-    for view in sorted((view for view in views if not view.reason), key=_value):
+    unchanged = [view.path for view in views if not view.reason and not view.hunks]
+    for view in sorted((view for view in views if view.hunks), key=_value):
         choice = _first_choice(view, left, estimate)
         if choice is None:
             unseen.append(Unseen(path=view.path, reason=shortage))
@@ -88,12 +89,16 @@ def select(
             left -= _widen(choice, wanted(choice.view), left, estimate)
     return Selection(
         blocks=tuple(Block(choice.view, choice.text) for choice in choices),
-        seen=tuple(sorted(c.view.path for c in choices if not _shortfall(c))),
-        partial=tuple(
+        seen=tuple(sorted(unchanged + [c.view.path for c in choices if not _shortfall(c)])),
+        partial=_by_path(
             Unseen(path=c.view.path, reason=reason) for c in choices if (reason := _shortfall(c))
         ),
-        unseen=tuple(unseen),
+        unseen=_by_path(unseen),
     )
+
+
+def _by_path(items: Iterable[Unseen]) -> tuple[Unseen, ...]:
+    return tuple(sorted(items, key=lambda item: item.path))
 
 
 def _value(view: FileView) -> tuple[int, int, str]:

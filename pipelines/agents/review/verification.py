@@ -111,11 +111,8 @@ def _suggestion(
     proposal: ProposedFinding, view: FileView, start: int, quoted: list[str]
 ) -> str | None:
     """Return the replacement of the quoted lines if it applies and improves on nothing broken."""
-    if (
-        proposal.suggestion is None
-        or view.raw is None
-        or len(proposal.suggestion) > _MAX_SUGGESTION
-    ):
+    # An empty one more often stands for "none" than for "delete these lines".
+    if not (proposal.suggestion or "").strip() or view.raw is None:
         return None
     end = start + len(quoted) - 1
     current = [line.rstrip("\r\n") for line in split_lines(view.raw)[start - 1 : end]]
@@ -123,7 +120,7 @@ def _suggestion(
     if not whole:
         # Either a part of a line was quoted, or the text holds something that may not be shown.
         return None
-    text = _indented(proposal.suggestion, quoted[0], current[0])
+    text = _indented(proposal.suggestion or "", quoted[0], current[0])
     if _unfit(text) or text.rstrip("\n") == "\n".join(current):
         return None
     changed = apply_suggestion(view.raw, start, end, text)
@@ -133,8 +130,9 @@ def _suggestion(
 
 
 def _unfit(text: str) -> bool:
-    """Whether the text holds hidden characters, a secret, or the place of one."""
-    return bool(strip_hidden(text)[1] or redact(text)[1]) or REDACTED in text
+    """Whether it is too long, or holds hidden characters, a secret or the place of one."""
+    too_long = len(text) > _MAX_SUGGESTION
+    return too_long or bool(strip_hidden(text)[1] or redact(text)[1]) or REDACTED in text
 
 
 def _indented(suggestion: str, quoted: str, current: str) -> str:

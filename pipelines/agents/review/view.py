@@ -14,12 +14,15 @@ from pipelines.diff import (
     MalformedPatch,
     Side,
     commentable,
+    compare,
     parse_patch,
     split_lines,
 )
 from pipelines.model import ChangedFile, FileStatus
 from pipelines.ports import FileText
 from pipelines.redaction import find_secrets, redact
+
+_MAX_COMPARED_LINES = 5_000
 
 
 @dataclass(frozen=True)
@@ -73,19 +76,25 @@ class FileView:
         return scope.name if scope else ""
 
 
-def build_view(file: ChangedFile, text: FileText | None) -> FileView:
-    """Return the view of a changed file from its patch and, where it was read, its text."""
-    empty = FileView(path=file.path, status=file.status)
-    if file.patch is None:
-        return _unseen(empty, _why_no_patch(file, text))
+def build_view(file: ChangedFile, head: FileText | None, base: FileText | None = None) -> FileView:
+    """Return the view of a changed file from its patch and, where they were read, its texts.
+
+    GitHub leaves patches out of large changes without a word; then the two texts are compared. What
+    is found that way cannot be commented on in the diff.
+    """
+    if not file.patch:
+        return _compared_view(file, head, base)
     try:
-        hunks = parse_patch(file.patch)
-        places = commentable(file.patch)
+        hunks, places = parse_patch(file.patch), commentable(file.patch)
     except MalformedPatch as error:
-        return _unseen(empty, error.reason)
-    if not hunks:
-        return _unseen(empty, _why_no_patch(file, text))
-    raw = text.text if text and _agrees(text.text, hunks) else None
+        return _unseen(file, error.reason)
+    return _view(file, hunks, places, head.text if head else None)
+
+
+def _view(
+    file: ChangedFile, hunks: tuple[Hunk, ...], places: CommentableLines, text: str | None
+) -> FileView:
+    raw = text if text is not None and _agrees(text, hunks) else None
     numbered = _numbered(raw) if raw is not None else _from_hunks(hunks, "RIGHT")
     return FileView(
         path=file.path,
@@ -100,27 +109,35 @@ def build_view(file: ChangedFile, text: FileText | None) -> FileView:
     )
 
 
+def _compared_view(file: ChangedFile, head: FileText | None, base: FileText | None) -> FileView:
+    old = "" if file.status is FileStatus.ADDED else _text_of(base)
+    new = "" if file.status is FileStatus.REMOVED else _text_of(head)
+    if old is None or new is None:
+        unreadable = next((text.reason for text in (head, base) if text and text.reason), "")
+        return _unseen(file, unreadable or "the diff has no patch for it")
+    if max(old.count("\n"), new.count("\n")) > _MAX_COMPARED_LINES:
+        return _unseen(file, "the diff has no patch for it, and it is too long to compare")
+    hunks = compare(old, new)
+    if not hunks and file.status in (FileStatus.MODIFIED, FileStatus.CHANGED):
+        return _unseen(file, "its lines did not change, so perhaps its mode did")
+    return _view(file, hunks, CommentableLines(), new)
+
+
+def _text_of(text: FileText | None) -> str | None:
+    return text.text if text else None
+
+
 def shown_lines(text: str) -> list[str]:
     """Return a text's lines as they may be shown."""
     return list(_shown(_numbered(text)).values())
 
 
-def _unseen(view: FileView, reason: str) -> FileView:
-    return FileView(path=view.path, status=view.status, reason=reason)
+def _unseen(file: ChangedFile, reason: str) -> FileView:
+    return FileView(path=file.path, status=file.status, reason=reason)
 
 
-def _why_no_patch(file: ChangedFile, text: FileText | None) -> str:
-    if text and text.reason and text.reason != "missing":
-        return text.reason
-    if file.status is FileStatus.RENAMED and not file.additions and not file.deletions:
-        return "renamed without changes, so there is no diff"
-    return "the diff has no patch for it (binary, too large, or a mode change)"
-
-
-def _agrees(text: str | None, hunks: Sequence[Hunk]) -> bool:
+def _agrees(text: str, hunks: Sequence[Hunk]) -> bool:
     """Whether the text is the one that the patch leads to."""
-    if text is None:
-        return False
     lines = _numbered(text)
     rows = (row for hunk in hunks for row in hunk.lines if row.new is not None)
     return all(lines.get(row.new or 0) == _plain(row.new or 0, row.text) for row in rows)
