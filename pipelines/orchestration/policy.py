@@ -18,8 +18,12 @@ LEVELS = ("read", "triage", "write", "maintain", "admin")
 
 CAPABILITIES: Mapping[str, frozenset[str]] = {
     "review": frozenset({"submit_review", "answer_finding"}),
+    "conductor": frozenset({"post_comment", "react"}),
 }
-"""The kinds of effect that each agent may ask for; an agent that is not named may ask for none."""
+"""The kinds of effect that each agent may ask for; an agent that is not named may ask for none.
+
+``conductor`` stands for Conductor itself, where it answers people without an agent.
+"""
 
 TAINTED_AGENTS = frozenset({"review"})
 TAINTED_EFFECTS = frozenset({"submit_review", "answer_finding", "post_comment", "react"})

@@ -19,9 +19,7 @@ from pipelines.model import (
     WorkflowRun,
 )
 from pipelines.orchestration.policy import (
-    DEFAULT_RULES,
     Allow,
-    Capability,
     Deny,
     Facts,
     KnownAgent,
@@ -114,10 +112,7 @@ def test_an_effect_for_another_pull_request_is_refused(make: Any) -> None:
 
 
 def may_talk(run: WorkflowRun, wanted: Effect) -> Allow | Deny:
-    capabilities = {"review": frozenset({"post_comment", "react"})}
-    rules = [r for r in DEFAULT_RULES if not isinstance(r, Capability)]
-    policy = PolicyEngine([*rules, Capability(capabilities)])
-    return policy.check_effect(run, run.steps[0], wanted, FACTS)
+    return POLICY.check_effect(run, a_step("answer", agent="conductor"), wanted, FACTS)
 
 
 def commanded(run: WorkflowRun, **fields: Any) -> WorkflowRun:
@@ -160,6 +155,10 @@ def test_an_agent_may_only_ask_for_its_own_kinds_of_effect() -> None:
     run = a_run("review")
     comment = PostComment(number=5, body="Buy gold.", reason="model")
     assert reasons(effect(run, comment)) == "The review agent may not `post_comment`."
+
+
+def test_conductor_itself_answers_and_does_not_review() -> None:
+    assert isinstance(may_talk(a_run("review"), a_review()), Deny)
 
 
 def test_an_agent_without_capabilities_may_ask_for_nothing() -> None:
