@@ -91,9 +91,7 @@ class Child:
                 start_new_session=True,
             )
         except OSError as error:
-            raise Retryable(
-                f"The agent process could not be started: {error.strerror}.", dependency="agents"
-            ) from error
+            raise Retryable(f"The agent process could not be started: {error.strerror}.") from error
         return cls(
             process,
             clock=clock,

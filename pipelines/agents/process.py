@@ -71,7 +71,8 @@ class ProcessRunner(AgentRunner):
         self._child: Child | None = None
         self._starting = asyncio.Lock()
         self._running = 0
-        self._idle: asyncio.Task[None] | None = None
+        self._used_at = clock.monotonic()
+        self._watcher: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
@@ -85,33 +86,31 @@ class ProcessRunner(AgentRunner):
         Cancelling this call cancels the task there, which closes its model's stream.
         """
         self._running += 1
-        if self._idle:
-            self._idle.cancel()
-            self._idle = None
         try:
             child = await self._started()
             return await child.run(task, reader)
         finally:
             self._running -= 1
-            if not self._running and not self._closed:
-                self._idle = asyncio.ensure_future(self._stop_when_idle())
+            self._used_at = self._clock.monotonic()
 
     async def close(self) -> None:
         """Stop the process within about twice the grace time; running tasks fail as Retryable."""
         self._closed = True
-        if self._idle:
-            self._idle.cancel()
-            await asyncio.gather(self._idle, return_exceptions=True)
-            self._idle = None
+        # With the lock in hand the watcher cannot be in the middle of stopping the process.
         async with self._starting:
+            if self._watcher:
+                self._watcher.cancel()
+                await asyncio.gather(self._watcher, return_exceptions=True)
             await self._stop()
 
     async def _started(self) -> Child:
         async with self._starting:
             if self._closed:
-                raise Retryable("Agents are being stopped.", dependency="agents")
+                raise Retryable("Agents are being stopped.")
             if self._child and self._child.gone:
                 await self._stop()
+            if self._watcher is None or self._watcher.done():
+                self._watcher = asyncio.ensure_future(self._stop_when_idle())
             if self._child is None:
                 self._child = await Child.start(
                     self._command,
@@ -133,7 +132,13 @@ class ProcessRunner(AgentRunner):
             await child.stop()
 
     async def _stop_when_idle(self) -> None:
-        await self._clock.sleep(self._idle_seconds)
-        async with self._starting:
-            if not self._running:
-                await self._stop()
+        while True:
+            idle = self._clock.monotonic() - self._used_at
+            left = self._idle_seconds if self._running else self._idle_seconds - idle
+            if left > 0:
+                await self._clock.sleep(left)
+                continue
+            async with self._starting:
+                if not self._running:
+                    await self._stop()
+                    return

@@ -66,10 +66,6 @@ class PriceTable(Frozen):
         matching = [model for model in self.models if model.matches(name)]
         return max(matching, key=lambda model: len(model.match), default=None)
 
-    def knows(self, name: str) -> bool:
-        """Return whether the table has a price of its own for this model."""
-        return self.find(name) is not None
-
     def context_tokens(self, name: str) -> int:
         """Return the model's context window, or a cautious assumption."""
         found = self.find(name)

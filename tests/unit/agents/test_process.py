@@ -300,7 +300,7 @@ async def test_close_ends_the_process_and_what_runs_in_it() -> None:
 async def test_an_idle_process_is_stopped_and_the_next_task_starts_another() -> None:
     async with (
         serve(stream(openai_events(NOTHING_FOUND))) as provider,
-        running(provider.url, idle_seconds=0.0) as runner,
+        running(provider.url, idle_seconds=0.05) as runner,
     ):
         await runner.run(task(), OneFile())
         await eventually(lambda: runner.pid is None)

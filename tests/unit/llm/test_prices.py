@@ -39,7 +39,7 @@ def test_a_long_prompt_reaches_the_dearer_tier_for_the_whole_call() -> None:
 
 def test_an_unknown_model_costs_as_much_as_the_dearest_known_one() -> None:
     table = price_table()
-    assert not table.knows("openai:my-own")
+    assert table.find("openai:my-own") is None
     dearest = max(table.cost(m.match.rstrip("*"), MILLION) for m in table.models)
     assert table.cost("openai:my-own", MILLION) == dearest > 0
     assert table.context_tokens("openai:my-own") == UNKNOWN_CONTEXT_TOKENS
