@@ -121,8 +121,10 @@ class ErrorHandler:
                 return self._retry(error, attempts, now)
             case Parked():
                 at = max(error.until, now) + timedelta(seconds=self._spread())
-                decision = self._again(message, min(at, now + timedelta(seconds=LONGEST_WAIT)))
-                return replace(decision, action=Action.PARK, scope=error.scope)
+                at = min(at, now + timedelta(seconds=LONGEST_WAIT))
+                return Decision(
+                    Action.PARK, message, Conclusion.NEUTRAL, at, counted=False, scope=error.scope
+                )
             case NotStored():
                 at = self._after(_bound(MODEL, attempts), now)
                 return replace(self._again(message, at), action=Action.PARK, scope="storage")
@@ -151,18 +153,22 @@ class ErrorHandler:
         breaker = self._record(error.dependency)
         waiting = breaker.seconds_left() if breaker else 0.0
         counted = not (waiting and patience.sits_outages_out)
+        # An outage of somebody else is a reason to say less, not to turn a check red.
+        ended = Conclusion.NEUTRAL if error.dependency else Conclusion.FAILURE
         if counted and attempts >= patience.attempts:
-            # An outage of somebody else is a reason to say less, not to turn a check red.
-            ended = Conclusion.NEUTRAL if error.dependency else Conclusion.FAILURE
             return Decision(Action.DEAD_LETTER, str(error), ended)
         jitter = self._rng.uniform(0.0, _bound(patience, attempts))
         least = max(error.retry_after or 0.0, waiting)
         seconds = min(max(least + self._spread(), jitter) if least else jitter, LONGEST_WAIT)
         decision = self._again(str(error), now + timedelta(seconds=seconds), counted=counted)
         action = Action.PARK if waiting else Action.RETRY
-        look_first = isinstance(error, Ambiguous)
-        scope = error.dependency or ""
-        return replace(decision, action=action, look_first=look_first, scope=scope)
+        return replace(
+            decision,
+            action=action,
+            conclusion=ended,
+            look_first=isinstance(error, Ambiguous),
+            scope=error.dependency or "",
+        )
 
     def _ours(self, message: str, attempts: int, now: datetime) -> Decision:
         """Try again a little: a crash may have a passing cause that nobody foresaw."""

@@ -16,3 +16,11 @@ def test_no_history_breaks_an_invariant(first: int) -> None:
         except Exception as error:
             error.add_note(f"Reproduce it with CONDUCTOR_SIM_SEEDS={seed}-{seed}.")
             raise
+
+
+def test_a_seed_tells_the_same_history_every_time() -> None:
+    for seed in SEEDS[:20]:
+        first, again = Simulation(seed).run(), Simulation(seed).run()
+        assert first.history == again.history
+        assert first.runs == again.runs
+        assert first.forge == again.forge

@@ -107,6 +107,13 @@ def test_somebody_elses_outage_never_turns_a_check_red() -> None:
     assert (last.action, last.conclusion) == (Action.DEAD_LETTER, Conclusion.NEUTRAL)
 
 
+def test_neither_does_one_that_a_step_has_no_retries_left_for() -> None:
+    assert decide(Retryable("Overloaded.", dependency="openai")).conclusion is Conclusion.NEUTRAL
+    limit = Parked("Rate limit.", until=EPOCH, scope="installation/7")
+    assert decide(limit).conclusion is Conclusion.NEUTRAL
+    assert decide(Retryable("Something broke.")).conclusion is Conclusion.FAILURE
+
+
 def test_an_ambiguous_write_is_looked_up_before_it_is_repeated() -> None:
     assert decide(Ambiguous("Cut off.", dependency="github")).look_first
     assert not decide(Retryable("Cut off.", dependency="github")).look_first
