@@ -1,0 +1,82 @@
+"""Where each kind of record is: the only place that knows the layout of keys.
+
+Every part that comes from outside is one segment, escaped by ``stores.backend.key``, and a tenant
+is two numbers; so no text can name another tenant's record. The list is in ``docs/storage.md``.
+"""
+
+import re
+from datetime import UTC, date, datetime
+
+from pipelines.stores.backend import key
+
+LIVE = "live/"
+RECENT = "recent/"
+AGENTS = "agent/"
+
+_TENANT = re.compile(r"(0|[1-9]\d{0,19})/(0|[1-9]\d{0,19})", re.ASCII)
+_LAST_MILLISECOND = 10**14 - 1
+
+
+def tenant_segments(tenant: str) -> tuple[str, str]:
+    """Return installation and repository; ValueError if it is not ``NUMBER/NUMBER``."""
+    match = _TENANT.fullmatch(tenant)
+    if match is None:
+        raise ValueError(f"a tenant is INSTALLATION/REPOSITORY in numbers, not {tenant[:60]!r}")
+    return match[1], match[2]
+
+
+def run_key(tenant: str, run_id: str) -> str:
+    """A run."""
+    return key("run", *tenant_segments(tenant), run_id)
+
+
+def result_key(tenant: str, run_id: str, step: str) -> str:
+    """The newest result of a step."""
+    return key("result", *tenant_segments(tenant), run_id, step)
+
+
+def group_key(tenant: str, group: str) -> str:
+    """The newest run of a group."""
+    return key("group", *tenant_segments(tenant), group)
+
+
+def checks_key(tenant: str, run_id: str) -> str:
+    """What users were last shown of a run's steps."""
+    return key("checks", *tenant_segments(tenant), run_id)
+
+
+def effect_key(tenant: str, effect: str) -> str:
+    """What became of an effect; ``effect`` is its own key."""
+    return key("effect", *tenant_segments(tenant), effect)
+
+
+def live_key(tenant: str, run_id: str) -> str:
+    """The mark of a run that is not completed."""
+    return LIVE + key(*tenant_segments(tenant), run_id)
+
+
+def recent_key(created_at: datetime, tenant: str, run_id: str) -> str:
+    """A run's line in the list of runs, newest first in key order."""
+    age = _LAST_MILLISECOND - int(created_at.timestamp() * 1000)
+    return RECENT + key(f"{age:014d}", *tenant_segments(tenant), run_id)
+
+
+def day_of(moment: datetime) -> date:
+    """The day, in UTC, that spending at this moment counts for."""
+    return moment.astimezone(UTC).date()
+
+
+def spending_prefix(day: date, tenant: str | None = None) -> str:
+    """What begins every spending record of that day, of one tenant or of all."""
+    segments = () if tenant is None else tenant_segments(tenant)
+    return key("spend", day.isoformat(), *segments) + "/"
+
+
+def spend_key(day: date, tenant: str, run_id: str, version: int) -> str:
+    """What one transition of a run cost."""
+    return spending_prefix(day, tenant) + key(run_id, str(version))
+
+
+def agent_key(worker: str, agent: str) -> str:
+    """The lifecycle of one agent in one worker."""
+    return AGENTS + key(worker, agent)

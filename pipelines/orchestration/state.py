@@ -1,0 +1,336 @@
+"""The repository of runs and of everything that is stored beside them.
+
+What a transition changes is gathered as writes, so that the run, its results, the list of runs and
+the messages that follow from it are one batch: all of it is stored or none.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from types import MappingProxyType
+
+from pipelines.errors import Conflict
+from pipelines.model import TaskResult, Usage, WorkflowRun
+from pipelines.orchestration import keys
+from pipelines.orchestration.bus.base import MessageBus
+from pipelines.orchestration.records import (
+    AgentRecord,
+    EffectRecord,
+    GroupRecord,
+    RunSummary,
+    Spending,
+    StoredChecks,
+    StoredResult,
+    read,
+)
+from pipelines.ports import ABSENT, Batch, CheckState, Clock, Lease, Message, Versioned, Write
+from pipelines.stores.backend import StorageBackend
+from pipelines.stores.codec import encode
+
+DAY = 24 * 3600.0
+RETENTION = 30 * DAY
+"""Seconds for which a completed run is kept."""
+SPENDING_KEPT = 400 * DAY
+EFFECTS_KEPT = 90 * DAY
+"""After that an effect that is asked for again is looked up where it was carried out."""
+AGENTS_KEPT = 1 * DAY
+
+_NOTHING: Mapping[str, TaskResult] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class RunChange:
+    """A run before (None: it is new) and after, with the results that came, by step name."""
+
+    before: WorkflowRun | None
+    after: WorkflowRun
+    results: Mapping[str, TaskResult] = field(default_factory=dict[str, TaskResult])
+
+    @property
+    def version(self) -> int:
+        """The version under which ``after`` is stored, whatever it says itself."""
+        return self.before.version + 1 if self.before else 1
+
+
+@dataclass(frozen=True, slots=True)
+class RecentRuns:
+    """One page of the list of runs, newest first; ``after`` asks for the next, "" is the end."""
+
+    runs: Sequence[RunSummary]
+    after: str
+
+
+class BusJournal:
+    """``ports.Journal`` over the store and the bus of this process."""
+
+    def __init__(self, backend: StorageBackend, bus: MessageBus) -> None:
+        self._backend = backend
+        self._bus = bus
+
+    async def commit(self, batch: Batch) -> None:
+        """Store all or nothing, then let the messages be claimed."""
+        await self._bus.commit(batch)
+
+    async def get(self, key: str) -> Versioned | None:
+        """Return the record, or None if there is none or it expired."""
+        return await self._backend.get(key)
+
+
+class StateManager:
+    """Reads runs and their records, and stores transitions by compare-and-set."""
+
+    def __init__(
+        self,
+        backend: StorageBackend,
+        bus: MessageBus,
+        clock: Clock,
+        *,
+        retention: float = RETENTION,
+    ) -> None:
+        self._backend = backend
+        self._bus = bus
+        self._clock = clock
+        self._retention = retention
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    async def get(self, tenant: str, run_id: str) -> WorkflowRun | None:
+        """Return the run with the version under which it is stored, or None."""
+        key = keys.run_key(tenant, run_id)
+        record = await self._backend.get(key)
+        return _run(key, record) if record else None
+
+    async def result(self, tenant: str, run_id: str, step: str) -> TaskResult | None:
+        """Return the newest stored result of a step, or None."""
+        key = keys.result_key(tenant, run_id, step)
+        record = await self._backend.get(key)
+        return read(StoredResult, key, record).result if record else None
+
+    async def results(self, run: WorkflowRun) -> Mapping[str, TaskResult]:
+        """Return the results of the steps that have one, by step name."""
+        tenant = run.change.repository.tenant
+        wanted = {
+            keys.result_key(tenant, run.id, s.name): s.name for s in run.steps if s.has_result
+        }
+        found = await self._backend.get_many(list(wanted))
+        return {wanted[key]: read(StoredResult, key, r).result for key, r in found.items()}
+
+    async def group(self, tenant: str, group: str) -> GroupRecord | None:
+        """Return what is known of the newest run of a group, or None if it never had one."""
+        key = keys.group_key(tenant, group)
+        record = await self._backend.get(key)
+        return read(GroupRecord, key, record) if record else None
+
+    async def live(self) -> AsyncIterator[WorkflowRun]:
+        """Yield every run that is not completed."""
+        async for _, mark in self._backend.scan(keys.LIVE):
+            key = mark.value.decode()
+            record = await self._backend.get(key)
+            if record is not None:
+                yield _run(key, record)
+
+    async def recent(self, limit: int = 50, after: str = "") -> RecentRuns:
+        """Return the newest runs of all tenants; ``after`` is where the page before it ended."""
+        runs: list[RunSummary] = []
+        start = keys.RECENT + after if after else ""
+        async for key, record in self._backend.scan(keys.RECENT, after=start):
+            runs.append(read(RunSummary, key, record))
+            if len(runs) == limit:
+                return RecentRuns(runs, key.removeprefix(keys.RECENT))
+        return RecentRuns(runs, "")
+
+    async def check_states(self, run: WorkflowRun) -> Mapping[str, CheckState]:
+        """Return what users were last shown of each step, by step name."""
+        key = keys.checks_key(run.change.repository.tenant, run.id)
+        record = await self._backend.get(key)
+        return read(StoredChecks, key, record).states if record else {}
+
+    async def effect(self, tenant: str, effect: str) -> EffectRecord | None:
+        """Return what became of the effect with that key, or None if it was never begun."""
+        key = keys.effect_key(tenant, effect)
+        record = await self._backend.get(key)
+        if record is None:
+            return None
+        return read(EffectRecord, key, record).model_copy(update={"version": record.version})
+
+    async def spent(self, tenant: str, day: date) -> Usage:
+        """Return what the tenant's runs cost on a day (UTC)."""
+        return (await self.spending(day, tenant)).get(tenant, Usage())
+
+    async def spending(self, day: date, tenant: str | None = None) -> Mapping[str, Usage]:
+        """Return what each tenant's runs cost on a day (UTC)."""
+        total: dict[str, Usage] = {}
+        async for key, record in self._backend.scan(keys.spending_prefix(day, tenant)):
+            cost = read(Spending, key, record)
+            total[cost.tenant] = total.get(cost.tenant, Usage()) + cost.usage
+        return total
+
+    async def agents(self) -> Sequence[AgentRecord]:
+        """Return where each agent of each worker is in its lifecycle."""
+        found = self._backend.scan(keys.AGENTS)
+        return [read(AgentRecord, key, record) async for key, record in found]
+
+    # --- storing runs ----------------------------------------------------------------------------
+
+    async def create(
+        self,
+        run: WorkflowRun,
+        *,
+        messages: Sequence[Message] = (),
+        settled: Sequence[Lease] = (),
+        writes: Sequence[Write] = (),
+        results: Mapping[str, TaskResult] = _NOTHING,
+    ) -> WorkflowRun:
+        """Store a new run as the newest of its group and return it as stored.
+
+        Raises Conflict if the group has a run of the same or a later generation.
+        """
+        return await self._store(RunChange(None, run, results), messages, settled, writes)
+
+    async def commit(
+        self,
+        run: WorkflowRun,
+        *,
+        before: WorkflowRun,
+        messages: Sequence[Message] = (),
+        settled: Sequence[Lease] = (),
+        writes: Sequence[Write] = (),
+        results: Mapping[str, TaskResult] = _NOTHING,
+    ) -> WorkflowRun:
+        """Store a transition and return the run as stored.
+
+        Raises Conflict if the run changed since ``before`` was read.
+        """
+        return await self._store(RunChange(before, run, results), messages, settled, writes)
+
+    async def _store(
+        self,
+        change: RunChange,
+        messages: Sequence[Message],
+        settled: Sequence[Lease],
+        writes: Sequence[Write],
+    ) -> WorkflowRun:
+        everything = [*await self.writes(change), *writes]
+        await self._bus.commit(Batch(writes=everything, messages=messages, settled=settled))
+        return _stamped(change)
+
+    async def writes(self, *changes: RunChange) -> list[Write]:
+        """Return everything to write for these runs, which then belongs in one batch.
+
+        Raises Conflict if a new run's group has moved on; the batch raises it for all else.
+        """
+        writes = [write for change in changes for write in self._run_writes(change)]
+        groups: dict[str, Write] = {}
+        # New runs last: where one replaces a run that ends in the same batch, the group is its.
+        for change in sorted(changes, key=lambda change: change.before is None):
+            groups |= {write.key: write for write in await self._group_writes(change)}
+        return [*writes, *groups.values()]
+
+    def _run_writes(self, change: RunChange) -> list[Write]:
+        before, run, ttl = change.before, _stamped(change), self._ttl(change.after)
+        tenant = run.change.repository.tenant
+        key = keys.run_key(tenant, run.id)
+        expect = before.version if before else ABSENT
+        writes = [Write(key, encode(run), expect=expect, ttl=ttl)]
+        line = keys.recent_key(run.created_at, tenant, run.id)
+        writes.append(Write(line, encode(_summary(run)), ttl=ttl))
+        if run.live != (before is not None and before.live):
+            mark = key.encode() if run.live else None
+            writes.append(Write(keys.live_key(tenant, run.id), mark))
+        for step, result in change.results.items():
+            # Twice as long: a run may outlive the result of its first step by weeks.
+            stored = encode(StoredResult(result=result))
+            writes.append(
+                Write(keys.result_key(tenant, run.id, step), stored, ttl=2 * self._retention)
+            )
+        return writes + self._spending_writes(before, run)
+
+    def _spending_writes(self, before: WorkflowRun | None, run: WorkflowRun) -> list[Write]:
+        cost = _difference(run.usage, before.usage if before else Usage())
+        if cost == Usage():
+            return []
+        tenant = run.change.repository.tenant
+        key = keys.spend_key(keys.day_of(self._clock.now()), tenant, run.id, run.version)
+        return [Write(key, encode(Spending(tenant=tenant, usage=cost)), ttl=SPENDING_KEPT)]
+
+    async def _group_writes(self, change: RunChange) -> list[Write]:
+        """Point the group at a new run, and say so when its newest run ends."""
+        run = change.after
+        if change.before is not None and (run.live or not change.before.live):
+            return []
+        key = keys.group_key(run.change.repository.tenant, run.group)
+        stored = await self._backend.get(key)
+        known = read(GroupRecord, key, stored) if stored else None
+        if change.before is None and known is not None and known.generation >= run.generation:
+            raise Conflict(key, expected=run.generation - 1, actual=known.generation)
+        if change.before is not None and (known is None or known.run_id != run.id):
+            return []
+        record = GroupRecord(
+            run_id=run.id,
+            generation=run.generation,
+            head_sha=run.change.head_sha,
+            live=run.live,
+        )
+        expect = stored.version if stored else ABSENT
+        return [Write(key, encode(record), expect=expect, ttl=self._ttl(run))]
+
+    def _ttl(self, run: WorkflowRun) -> float | None:
+        return None if run.live else self._retention
+
+    # --- writes that others put into their batches -----------------------------------------------
+
+    def checks_write(self, run: WorkflowRun, states: Mapping[str, CheckState]) -> Write:
+        """Return the write that keeps what users see now of each step."""
+        key = keys.checks_key(run.change.repository.tenant, run.id)
+        return Write(key, encode(StoredChecks(states=states)), ttl=2 * self._retention)
+
+    def effect_write(self, tenant: str, effect: str, record: EffectRecord) -> Write:
+        """Return the write that keeps an effect's record, unless it changed since it was read."""
+        value = encode(record.model_copy(update={"version": 0}))
+        key = keys.effect_key(tenant, effect)
+        return Write(key, value, expect=record.version, ttl=EFFECTS_KEPT)
+
+    def agent_write(self, record: AgentRecord) -> Write:
+        """Return the write that keeps where an agent is in its lifecycle."""
+        key = keys.agent_key(record.worker, record.agent)
+        return Write(key, encode(record), ttl=AGENTS_KEPT)
+
+
+def _run(key: str, record: Versioned) -> WorkflowRun:
+    run = read(WorkflowRun, key, record)
+    return run.model_copy(update={"version": record.version})
+
+
+def _stamped(change: RunChange) -> WorkflowRun:
+    return change.after.model_copy(update={"version": change.version})
+
+
+def _summary(run: WorkflowRun) -> RunSummary:
+    return RunSummary(
+        run_id=run.id,
+        tenant=run.change.repository.tenant,
+        repository=run.change.repository.full_name,
+        workflow=run.workflow,
+        subject=run.trigger.subject,
+        head_sha=run.change.head_sha,
+        state=run.state,
+        conclusion=run.conclusion,
+        reason=run.reason,
+        cost_usd=run.usage.cost_usd,
+        created_at=run.created_at,
+        updated_at=run.updated_at,
+    )
+
+
+def _difference(after: Usage, before: Usage) -> Usage:
+    """Return what was added; usage only ever grows."""
+    return Usage(
+        calls=after.calls - before.calls,
+        input_tokens=after.input_tokens - before.input_tokens,
+        output_tokens=after.output_tokens - before.output_tokens,
+        cache_read_tokens=after.cache_read_tokens - before.cache_read_tokens,
+        cache_write_tokens=after.cache_write_tokens - before.cache_write_tokens,
+        cost_usd=max(0.0, after.cost_usd - before.cost_usd),
+        latency_seconds=max(0.0, after.latency_seconds - before.latency_seconds),
+        models=after.models if after.calls > before.calls else (),
+    )
