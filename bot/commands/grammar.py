@@ -4,7 +4,6 @@ What a reader of the rendered comment would not take for a command is none: code
 links and comments are left alone. Markdown itself decides what is what.
 """
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from bot.commands.table import VERBS
 from pipelines.model import Frozen
 
 MAX_TEXT = 65_536
@@ -33,12 +31,9 @@ class ParsedCommand(Frozen):
     """One command of a comment; ``line`` counts from 1."""
 
     verb: str
-    """In lower case, as typed; not in the table if ``known`` is False."""
+    """In lower case, as typed: whether there is such a verb is for the table to say."""
     arguments: tuple[str, ...] = ()
     line: int
-    known: bool = True
-    suggestion: str | None = None
-    """The verb that was probably meant, if this one is unknown."""
 
 
 def parse(text: str, slug: str) -> tuple[ParsedCommand, ...]:
@@ -90,16 +85,7 @@ def _command(line: int, rest: str | None) -> ParsedCommand:
     """Read verb and arguments; nothing at all is a call for help."""
     words = [_clean(word) for word in (rest or "").split()[: MAX_ARGUMENTS + 1]]
     verb, *arguments = [word for word in words if word] or ["help"]
-    verb = verb.lower()[:40]
-    known = verb in VERBS
-    close = [] if known else difflib.get_close_matches(verb, VERBS, n=1)
-    return ParsedCommand(
-        verb=verb,
-        arguments=tuple(arguments),
-        line=line,
-        known=known,
-        suggestion=close[0] if close else None,
-    )
+    return ParsedCommand(verb=verb.lower()[:40], arguments=tuple(arguments), line=line)
 
 
 def _clean(word: str) -> str:

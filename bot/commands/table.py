@@ -53,7 +53,7 @@ _ALL = (
         usage="review",
         permission="triage",
         example="review",
-        help="Review the head commit now, drafts included.",
+        help="Run the workflows of this pull request on its head commit now.",
     ),
     Verb(
         name="dismiss",
@@ -88,7 +88,7 @@ _ALL = (
         usage="retry [STEP]",
         permission="triage",
         example="retry tests",
-        help="Run the last run again, or one step of it and what follows.",
+        help="Run again what did not succeed here, or what has that step.",
     ),
     Verb(
         name="fix",

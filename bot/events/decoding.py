@@ -96,5 +96,5 @@ def _cleaned(value: JsonValue) -> JsonValue:
     if isinstance(value, list):
         return [_cleaned(item) for item in value]
     if isinstance(value, dict):
-        return {str(_cleaned(key)): _cleaned(item) for key, item in value.items()}
+        return _object([(str(_cleaned(key)), _cleaned(item)) for key, item in value.items()])
     return value

@@ -1,6 +1,7 @@
 """From the validator's errors to sentences about the file, each at the line of its key."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -25,7 +26,6 @@ _NOT_HERE = {
 _EXPECTED = {
     "string_type": "text; put it in quotes",
     "int_type": "a whole number",
-    "int_from_float": "a whole number",
     "float_type": "a number",
     "bool_type": "`true` or `false`",
     "tuple_type": "a list, as in `[one, two]`",
@@ -35,22 +35,14 @@ _EXPECTED = {
 }
 
 
-class Mistake(ValueError):
-    """A mistake at a place in the file, found after its shape was right."""
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong at a place in the file, and what was probably meant."""
 
-    def __init__(
-        self,
-        place: Place,
-        message: str,
-        suggestion: str | None = None,
-        *,
-        unknown_key: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.place = place
-        self.message = message
-        self.suggestion = suggestion
-        self.unknown_key = unknown_key
+    place: Place
+    message: str
+    suggestion: str | None = None
+    unknown_key: bool = False
 
 
 def mistakes(error: ValidationError, outline: Outline) -> list[Mistake]:

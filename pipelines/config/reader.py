@@ -21,7 +21,6 @@ from yaml.events import (
     ScalarEvent,
     SequenceEndEvent,
     SequenceStartEvent,
-    StreamEndEvent,
 )
 
 from pipelines.config.diagnostics import shown
@@ -150,10 +149,6 @@ class _Builder:
                 if event.tags:
                     raise Unreadable("YAML tags are not accepted here.", _mark(event))
                 root = self._node(next(self._events), depth=1)
-            elif isinstance(event, StreamEndEvent):
-                break
-            else:
-                continue
         return root
 
     def _node(self, event: Event, depth: int) -> Node:
@@ -168,8 +163,7 @@ class _Builder:
             return self._mapping(mark, depth)
         if isinstance(event, SequenceStartEvent):
             return self._sequence(mark, depth)
-        if not isinstance(event, ScalarEvent):
-            raise Unreadable("A value is missing.", mark)
+        assert isinstance(event, ScalarEvent), "no other event begins a value"
         return Node(mark, _scalar(event, mark))
 
     def _mapping(self, mark: Mark, depth: int) -> Node:

@@ -110,6 +110,10 @@ def test_an_id_that_is_no_positive_whole_number_is_no_id(
     assert "cannot be used" in reason(event, sample(event, **{path: value}))
 
 
+def test_a_pull_request_with_two_numbers_is_refused() -> None:
+    assert "cannot be used" in reason("pull_request", sample("pull_request", number=8))
+
+
 @pytest.mark.parametrize(
     "sha", [ZERO, "a" * 39, "A" * 40, "g" * 40, "a" * 41, "", None, 1, "a" * 40 + "\n", "main"]
 )
@@ -198,6 +202,7 @@ def test_a_repository_whose_names_contradict_each_other_is_refused(
         {"pull_request__updated_at": "2199-01-01T00:00:00Z"},
         {"pull_request__updated_at": "2026-01-01T00:00:00"},
         {"pull_request__updated_at": 17},
+        {"pull_request__updated_at": "soon"},
         {"pull_request__changed_files": 3000},
         {"pull_request__changed_files": 0},
         {"repository__private": False},
