@@ -12,6 +12,7 @@ from bot.simulator.api import apps, checks, git_data, graphql, issues, pulls, re
 from bot.simulator.errors import Refused, not_found
 from bot.simulator.faults import Fault, Faults
 from bot.simulator.limits import Limits
+from bot.simulator.pages import Pages
 from bot.simulator.protocol import GRAPHQL, Answer, Call, Operation
 from bot.simulator.record import ApiCall, Exchange, Observer
 from bot.simulator.world import World
@@ -53,6 +54,7 @@ class ApiServer:
     limits: Limits
     faults: Faults
     observer: Observer
+    pages: Pages
     calls: list[ApiCall] = field(default_factory=list[ApiCall])
     operations: Sequence[Operation] = OPERATIONS
 
@@ -64,10 +66,20 @@ class ApiServer:
             await self.world.clock.sleep(fault.delay)
         if fault and fault.cut == "before":
             return self._cut(request, _Outcome(Answer(), fault=fault))
+        if not self._find(request)[2] and not fault and (page := await self._page(request)):
+            return page
         outcome = await self._outcome(request, body, fault)
         if fault and fault.cut == "after":
             return self._cut(request, outcome)
         return self._respond(request, body, outcome)
+
+    async def _page(self, request: web.Request) -> web.StreamResponse | None:
+        try:
+            return await self.pages.answer(request)
+        except Refused as refused:
+            return web.Response(text=refused.message, status=refused.status)
+        except ValueError as error:
+            return web.Response(text=str(error), status=422)
 
     async def _outcome(self, request: web.Request, body: bytes, fault: Fault | None) -> _Outcome:
         operation, parameters, known = self._find(request)

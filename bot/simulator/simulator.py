@@ -17,6 +17,7 @@ from bot.simulator import events
 from bot.simulator.deliveries import Deliveries
 from bot.simulator.faults import Faults
 from bot.simulator.limits import Limits
+from bot.simulator.pages import Pages
 from bot.simulator.people import Files, People
 from bot.simulator.record import ApiCall, Observer, Unobserved
 from bot.simulator.server import MAX_BODY, ApiServer
@@ -80,7 +81,8 @@ class Simulator(People):
         self.limits = Limits(self.world)
         self.faults = Faults()
         self._observer = observer or Unobserved()
-        self._api = ApiServer(self.world, self.limits, self.faults, self._observer)
+        pages = Pages(self)
+        self._api = ApiServer(self.world, self.limits, self.faults, self._observer, pages)
         self._where = (host, port)
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
