@@ -119,7 +119,7 @@ def _snapshot(
     coverage: Coverage,
 ) -> Snapshot:
     files: dict[str, Sequence[str] | None] = {}
-    for path, text in texts.items():
+    for path, text in texts.items() if change.prior_findings else ():
         if text.text is not None:
             files[path] = shown_lines(text.text)
         elif text.reason == "missing":
