@@ -117,6 +117,16 @@ class GitHubClient(gidgethub_httpx.GitHubAPI):
             )
             yield data, following is None
 
+    async def _make_request(
+        self, method: str, url: str, *rest: Any, **options: Any
+    ) -> tuple[Any, str | None, int]:
+        """Refuse what is no address before gidgethub takes it apart."""
+        try:
+            urlsplit(url.removeprefix("/"))
+        except ValueError:
+            raise errors.ForeignAddress(url) from None
+        return await super()._make_request(method, url, *rest, **options)
+
     async def _request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
     ) -> tuple[int, Mapping[str, str], bytes]:

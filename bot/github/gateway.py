@@ -1,8 +1,8 @@
 """GitHub as the rest of Conductor gets it: one gateway a process, one client a purpose."""
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
+
+import httpx2
 
 from bot.github.app import AppKey, Identity, IdentityCard
 from bot.github.client import Credentials, GitHubClient, api_root
@@ -14,13 +14,13 @@ from bot.github.tokens import (
     InstallationTokens,
     Permissions,
 )
-from bot.github.transport import OnRequest, Transport, http_client
+from bot.github.transport import OnRequest, Transport
 from pipelines.model import Repository
 from pipelines.ports import Clock
 
 
 class GitHub:
-    """Owns the connections, limits and tokens of one App.
+    """Holds the limits, tokens and identity of one App; ``http`` is ``transport.http_client()``.
 
     ``register_secret`` is given every token before it is used, so that it can be redacted;
     ``on_request`` is told of every exchange.
@@ -28,6 +28,7 @@ class GitHub:
 
     def __init__(
         self,
+        http: httpx2.AsyncClient,
         *,
         app_id: str,
         private_key: str,
@@ -41,28 +42,12 @@ class GitHub:
         self._api_url = api_root(api_url)
         self._clock = clock
         self._user_agent = f"conductor/{version}"
-        self._http = http_client()
-        self._transport = Transport(self._http, self._api_url, on_request=on_request)
+        self._transport = Transport(http, self._api_url, on_request=on_request)
         self._throttle = Throttle(clock, pace)
         self._refusals = Refusals()
         self.app = self._client(AppKey(app_id, private_key, clock), scope="app")
         self._tokens = InstallationTokens(self.app, clock, register_secret=register_secret)
         self._card = IdentityCard(self.app)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._http.aclose()
 
     async def identity(self) -> Identity:
         """Return who the App is; asked for once."""

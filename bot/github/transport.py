@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -31,11 +32,15 @@ OnRequest = Callable[[str, str, int, float], None]
 """Called after each exchange with method, path template, status (0: none) and seconds."""
 
 
-def http_client(limit: int = 100) -> httpx2.AsyncClient:
-    """Return the connection pool for GitHub; redirects are followed by Transport, never by it."""
+def http_client(*, limit: int = 100, verify: ssl.SSLContext | bool = True) -> httpx2.AsyncClient:
+    """Return the connection pool for GitHub; whoever asks for it closes it.
+
+    Redirects are followed by Transport, never by it.
+    """
     return httpx2.AsyncClient(
         timeout=TIMEOUT,
         follow_redirects=False,
+        verify=verify,
         limits=httpx2.Limits(max_connections=limit, max_keepalive_connections=20),
     )
 
@@ -100,7 +105,7 @@ class Transport:
             async with asyncio.timeout(self._deadline):
                 answer = await self._once(method, url, headers, body)
                 while answer.status in _REDIRECTS and answer.headers.get("location"):
-                    url = self.pin(urljoin(url, answer.headers["location"]))
+                    url = self._target(url, answer.headers["location"])
                     if url in seen or len(seen) > MAX_REDIRECTS:
                         raise BadAnswer("GitHub redirects in a circle; nothing was changed.")
                     seen.add(url)
@@ -112,6 +117,13 @@ class Transport:
             ) from error
         except (httpx2.TransportError, TimeoutError) as error:
             raise _broken(method, body, error) from error
+
+    def _target(self, url: str, location: str) -> str:
+        try:
+            joined = urljoin(url, location)
+        except ValueError:
+            raise ForeignAddress(location) from None
+        return self.pin(joined)
 
     async def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         started, status = time.monotonic(), 0

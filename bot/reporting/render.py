@@ -34,6 +34,8 @@ _COMMAND = re.compile(r"^(\s*)/(?=[A-Za-z])", re.MULTILINE)
 _INFO = re.compile(r"[a-z0-9+#-]{1,20}")
 _LIVE_BLOCKS = frozenset({"math", "mermaid", "geojson", "topojson", "stl", "suggestion"})
 _ACTIVE = re.compile(r"([\\`*_\[\]<>&~|!#^{}])")
+_PARTING = re.compile(r"(\s+)")
+_PARTING_IN_OUR_OWN = re.compile(r"(\s+|\|)")
 _ACTIVE_IN_OUR_OWN = re.compile(r"([\\`\[\]<&~!^{}])")
 
 
@@ -91,7 +93,7 @@ def suggestion(text: str) -> str | None:
 
 def line(text: str, limit: int = 200) -> str:
     """Return one line of somebody's text as Markdown."""
-    return _spans(shortened(" ".join(clean(text).split()), limit), _ACTIVE, _words)
+    return _tame(_spans(shortened(" ".join(clean(text).split()), limit), _ACTIVE, _words))
 
 
 def prose(text: str, limit: int = 4000) -> str:
@@ -158,10 +160,13 @@ def _text_line(raw: str, active: re.Pattern[str]) -> str:
         return _COMMAND.sub(r"\1\\/", _line(raw.strip(), active))
     bullet = _BULLET.match(raw)
     rest = _line(raw[bullet.end() :] if bullet else raw.strip(), active)
+    return f"- {_tame(rest)}" if bullet else _tame(rest)
+
+
+def _tame(rest: str) -> str:
+    """Return a line whose start begins no list, rule, heading or command."""
     rest = _NUMBERED.sub(r"\1\\\2", rest)
-    if rest[:1] in ("-", "+", "=", "/", ":"):
-        rest = f"\\{rest}"
-    return f"- {rest}" if bullet else rest
+    return f"\\{rest}" if rest[:1] in ("-", "+", "=", "/", ":") else rest
 
 
 def _line(text: str, active: re.Pattern[str]) -> str:
@@ -175,9 +180,15 @@ def _spans(
     text = _LINK.sub(lambda match: f"{match[1]} ({match[2]})", text)
     parts, position = list[str](), 0
     for match in _SPAN.finditer(text):
-        parts += [between(text[position : match.start()], active), code_span(match[2])]
+        parts += [between(text[position : match.start()], active), _kept(match[2], active)]
         position = match.end()
     return _joined([*parts, between(text[position:], active)])
+
+
+def _kept(code: str, active: re.Pattern[str]) -> str:
+    """Return a code span; where tables are allowed a bar would end it, so it becomes a likeness."""
+    bar = "\N{BOX DRAWINGS LIGHT VERTICAL}" if active is _ACTIVE_IN_OUR_OWN else "|"
+    return code_span(code.replace("|", bar))
 
 
 def _bold(text: str, active: re.Pattern[str]) -> str:
@@ -190,9 +201,10 @@ def _bold(text: str, active: re.Pattern[str]) -> str:
 
 
 def _words(text: str, active: re.Pattern[str]) -> str:
+    parting = _PARTING_IN_OUR_OWN if active is _ACTIVE_IN_OUR_OWN else _PARTING
     return _joined(
         code_span(piece) if _LIVE.search(piece) else active.sub(r"\\\1", piece)
-        for piece in re.split(r"(\s+)", text)
+        for piece in parting.split(text)
     )
 
 

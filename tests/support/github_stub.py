@@ -4,6 +4,7 @@ Each route has a list of replies; the last one stays. A reply may be a function 
 """
 
 import json
+import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bot.github.gateway import GitHub
 from bot.github.throttle import Pace
+from bot.github.transport import http_client
 from pipelines.model import Repository
 from pipelines.ports import Clock
 
@@ -153,27 +155,31 @@ class GitHubStub:
             await runner.cleanup()
 
 
-def github(
+@asynccontextmanager
+async def github(
     stub: GitHubStub,
     clock: Clock,
     *,
     secrets: list[str] | None = None,
     requests: list[tuple[str, str, int]] | None = None,
     pace: Pace = UNHURRIED,
-) -> GitHub:
-    """A gateway to the stub; close it."""
+    key: str | None = None,
+) -> AsyncGenerator[GitHub, None]:
+    """A gateway to the stub, over plain HTTP: no certificates are loaded."""
     known = secrets if secrets is not None else []
     counted = requests if requests is not None else []
-    return GitHub(
-        app_id=APP_ID,
-        private_key=private_key(),
-        api_url=stub.url,
-        clock=clock,
-        version="0.0.0",
-        register_secret=known.append,
-        on_request=lambda method, path, status, _: counted.append((method, path, status)),
-        pace=pace,
-    )
+    async with http_client(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as http:
+        yield GitHub(
+            http,
+            app_id=APP_ID,
+            private_key=key or private_key(),
+            api_url=stub.url,
+            clock=clock,
+            version="0.0.0",
+            register_secret=known.append,
+            on_request=lambda method, path, status, _: counted.append((method, path, status)),
+            pace=pace,
+        )
 
 
 def graphql_data(data: Any) -> Reply:

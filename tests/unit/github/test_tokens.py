@@ -208,17 +208,10 @@ async def test_a_wrong_clock_is_named_with_its_distance(
 
 
 async def test_a_key_that_is_no_key_says_so(stub: GitHubStub, clock: VirtualClock) -> None:
-    broken = GitHub(
-        app_id="77",
-        private_key="-----BEGIN RSA PRIVATE KEY-----\\nnope",
-        api_url=stub.url,
-        clock=clock,
-        version="0",
-        register_secret=lambda _: None,
-    )
-    async with broken:
+    broken = "-----BEGIN RSA PRIVATE KEY-----\\nnope"
+    async with github(stub, clock, key=broken) as gateway:
         with pytest.raises(Exception, match="GITHUB_PRIVATE_KEY must be the PEM"):
-            await broken.identity()
+            await gateway.identity()
 
 
 async def test_the_app_learns_who_it_is_once(stub: GitHubStub, gateway: GitHub) -> None:
