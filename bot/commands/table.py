@@ -53,7 +53,7 @@ _ALL = (
         usage="review",
         permission="triage",
         example="review",
-        help="Run the workflows of this pull request on its head commit now.",
+        help="Run the workflows of this pull request now, also on a draft.",
     ),
     Verb(
         name="dismiss",

@@ -57,8 +57,9 @@ well, unless its condition says otherwise.
 
 Under `on`, each key is a kind of event and any of them is enough. Inside one, all keys must hold,
 and a list holds alternatives. A key that is left out does not narrow. A draft counts only with
-`drafts: true`, until it is ready for review. If a listing of changed files is cut short, `paths`
-holds. Re-running a check repeats its run and needs no trigger.
+`drafts: true`, until it is ready for review or somebody gives a command. If a listing of changed
+files is cut short, `paths` holds, while `changed()` sees what was listed. Re-running a check
+repeats its run and needs no trigger.
 
 A newer run of the same workflow for the same subject (pull request, branch, environment) cancels
 an older unfinished one, unless `concurrency` is `run-all`.

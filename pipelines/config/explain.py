@@ -47,7 +47,7 @@ class Mistake:
 
 def mistakes(error: ValidationError, outline: Outline) -> list[Mistake]:
     """Return what the validator found, without errors that only follow from others."""
-    found = error.errors(include_url=False)
+    found = error.errors(include_url=False)[: 4 * MAX_MISTAKES]
     places = [detail["loc"] for detail in found]
     made = [
         _mistake(detail, outline)
