@@ -59,12 +59,18 @@ class Simulation:
         engine: WorkflowEngine | None = None,
         policy: PolicyEngine | None = None,
         looks_first: bool = True,
+        waits_for_others: bool = True,
     ) -> None:
         self.rng = rng = random.Random(seed)
         self.world = World(rng, a_plan(rng))
         errors = ErrorHandler(clock=VirtualClock(), rng=rng)
         self.actors = Actors(
-            self.world, engine or ENGINE, policy or POLICY, errors, looks_first=looks_first
+            self.world,
+            engine or ENGINE,
+            policy or POLICY,
+            errors,
+            looks_first=looks_first,
+            waits_for_others=waits_for_others,
         )
         self.working: list[tuple[Claim, Work]] = []
         self.stalled: list[tuple[Claim, Work]] = []

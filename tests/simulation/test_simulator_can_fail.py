@@ -25,7 +25,7 @@ from pipelines.orchestration.transitions import (
 from tests.simulation.simulator import Simulation
 from tests.simulation.world import Broken
 
-SEEDS_TO_FIND_IT = 1500
+SEEDS_TO_FIND_IT = 5000
 
 
 def broken_by(simulation: Simulation) -> Broken | None:
@@ -175,6 +175,11 @@ def test_an_inbox_that_takes_a_delivery_twice_is_found_out() -> None:
 
 def test_a_publisher_that_does_not_look_before_it_repeats_is_found_out() -> None:
     broken = finding(lambda seed: Simulation(seed, looks_first=False))
+    assert broken.invariant == "I2"
+
+
+def test_publishers_that_do_not_wait_for_each_other_are_found_out() -> None:
+    broken = finding(lambda seed: Simulation(seed, waits_for_others=False))
     assert broken.invariant == "I2"
 
 
