@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from bot.commands.table import VERBS, Permission
+from bot.commands.table import VERBS
 from bot.github.permissions import Level, level_of
 from pipelines.model import Actor, Repository
 
@@ -17,9 +17,9 @@ class Permissions(Protocol):
         ...
 
 
-def objection(verb: str, level: Level, *, needs: Permission | None = None) -> str | None:
+def objection(verb: str, level: Level) -> str | None:
     """Return why somebody of this level may not give the command, or None if they may."""
-    needed = needs or VERBS[verb].permission
+    needed = VERBS[verb].permission
     if level >= level_of(needed):
         return None
     if level is Level.NONE:

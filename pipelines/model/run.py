@@ -105,6 +105,8 @@ class WorkflowRun(Frozen):
     reason: str = ""
     """Why it was cancelled or superseded, in a sentence; empty otherwise."""
     budget_usd: float = Field(ge=0)
+    day_budget_usd: float | None = Field(default=None, ge=0)
+    """What the repository may spend a day; None if its configuration sets no limit."""
     usage: Usage = Usage()
     ignore: tuple[str, ...] = ()
     cancel_superseded: bool = True

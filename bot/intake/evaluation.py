@@ -1,0 +1,178 @@
+"""What a trigger starts: the configuration in force, the workflows that match, their plans."""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+from bot.intake import configuration
+from pipelines.config.loader import Loaded
+from pipelines.config.matching import Match, workflows_for
+from pipelines.config.plan import group_of, steps_of
+from pipelines.config.schema import ConductorFile
+from pipelines.model import Change, Conclusion, PullRequestTrigger, Trigger, WorkflowRun
+from pipelines.orchestration.changes import Admission, Changes, Plan
+from pipelines.orchestration.coordinator import Coordinator
+from pipelines.orchestration.transitions import CancelRequested
+from pipelines.ports import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a trigger; ``reason`` says why nothing started."""
+
+    admissions: tuple[Admission, ...] = ()
+    reason: str = ""
+
+    @property
+    def started(self) -> tuple[str, ...]:
+        """The ids of the runs that are new."""
+        return tuple(admission.run_id for admission in self.admissions if admission.new)
+
+
+def as_pull_request(trigger: Trigger, change: Change) -> PullRequestTrigger:
+    """Return the trigger as if its pull request had just been pushed to."""
+    assert change.number is not None
+    return PullRequestTrigger(
+        repository=change.repository,
+        actor=trigger.actor,
+        delivery_id=trigger.delivery_id,
+        occurred_at=trigger.occurred_at,
+        provenance=trigger.provenance,
+        action="synchronize",
+        number=change.number,
+        head_sha=change.head_sha,
+        head_ref=change.head_ref,
+        base_ref=change.base_ref,
+        base_sha=change.base_sha,
+        head_repository_id=change.head_repository_id,
+        author=change.author or trigger.actor,
+        draft=change.draft,
+        labels=change.labels,
+    )
+
+
+class Evaluation:
+    """Gathers the runs that a trigger starts; the caller stores them."""
+
+    def __init__(self, coordinator: Coordinator, source: Source) -> None:
+        self._coordinator = coordinator
+        self._source = source
+
+    async def start(
+        self,
+        changes: Changes,
+        trigger: Trigger,
+        change: Change,
+        *,
+        as_if: Trigger | None = None,
+        asked: bool = False,
+    ) -> Outcome:
+        """Start what matches ``as_if`` (the trigger itself, if not given) on behalf of the trigger.
+
+        With ``asked`` somebody wants it: drafts count and what ran before runs again.
+        """
+        cause = as_if or trigger
+        loaded = configuration.in_force(change)
+        verdict = await self._configuration(changes, trigger, cause, change, loaded)
+        if loaded.file is None:
+            return Outcome(verdict, "The configuration in force has mistakes, so nothing runs.")
+        seen = change.model_copy(update={"draft": False}) if asked else change
+        answers = workflows_for(loaded.file, cause, seen)
+        matching = [answer.workflow for answer in answers if isinstance(answer, Match)]
+        found = list(verdict)
+        for name in matching:
+            plan = plan_of(loaded.file, name, group_of(name, cause), again=asked)
+            found.append(await changes.start(plan, trigger, change, config_sha(change)))
+        reasons = [a.reason for a in found if not a.new and a.reason]
+        reasons += [] if matching else [getattr(answer, "reason", "") for answer in answers]
+        return Outcome(tuple(found), " ".join(dict.fromkeys(reasons)))
+
+    async def rerun(
+        self, changes: Changes, old: WorkflowRun, trigger: Trigger, change: Change
+    ) -> Outcome:
+        """Start the workflow of an older run once more, as the configuration has it now."""
+        if old.workflow == configuration.WORKFLOW:
+            cause = as_pull_request(trigger, change) if change.number else old.trigger
+            loaded = configuration.in_force(change)
+            found = await self._configuration(changes, trigger, cause, change, loaded, again=True)
+            return Outcome(found)
+        loaded = configuration.in_force(change)
+        if loaded.file is None:
+            return Outcome(reason="The configuration in force has mistakes, so nothing runs.")
+        if old.workflow not in loaded.file.workflows:
+            return Outcome(reason=f"The configuration has no workflow `{old.workflow}` any more.")
+        plan = plan_of(loaded.file, old.workflow, old.group, again=True, rerun_of=old.id)
+        return Outcome((await changes.start(plan, trigger, change, config_sha(change)),))
+
+    async def close(self, changes: Changes, trigger: Trigger, change: Change) -> tuple[str, ...]:
+        """Cancel what still runs for a pull request that was closed; return the runs' ids."""
+        tenant, stopped = change.repository.tenant, list[str]()
+        reason = CancelRequested(reason="The pull request was closed.")
+        async for run in self.newest(trigger, change):
+            if run.live:
+                await changes.advance(tenant, run.id, reason)
+                stopped.append(run.id)
+        return tuple(stopped)
+
+    async def newest(self, trigger: Trigger, change: Change) -> AsyncIterator[WorkflowRun]:
+        """Yield the newest run of each workflow on the trigger's subject."""
+        for name in _names(configuration.in_force(change)):
+            run = await self._coordinator.newest(change.repository.tenant, group_of(name, trigger))
+            if run is not None:
+                yield run
+
+    async def _configuration(
+        self,
+        changes: Changes,
+        trigger: Trigger,
+        cause: Trigger,
+        change: Change,
+        loaded: Loaded,
+        *,
+        again: bool = False,
+    ) -> tuple[Admission, ...]:
+        """Judge the configuration where it is broken, proposed anew, or was broken before."""
+        plan = configuration.plan_of(cause, again=again)
+        before = await self._coordinator.newest(change.repository.tenant, plan.group)
+        failed = before is not None and before.conclusion is Conclusion.FAILURE
+        here = before is not None and before.change.head_sha == change.head_sha
+        if loaded.file is None:
+            result = configuration.broken(loaded)
+            again = again or (here and not failed)
+        elif configuration.edits_it(change):
+            base = loaded if change.config else None
+            result = await configuration.proposed(base, self._source.reader(change))
+        elif here and failed:
+            result, again = configuration.mended(), True
+        else:
+            return ()
+        plan = configuration.plan_of(cause, again=again)
+        sha = config_sha(change)
+        return (await changes.conclude(plan, trigger, change, sha, result),)
+
+
+def plan_of(
+    file: ConductorFile, name: str, group: str, *, again: bool = False, rerun_of: str | None = None
+) -> Plan:
+    """Return the plan of one workflow of the file."""
+    workflow = file.workflows[name]
+    return Plan(
+        workflow=name,
+        group=group,
+        steps=steps_of(workflow, file),
+        budget_usd=file.budget.per_run,
+        day_budget_usd=file.budget.per_day,
+        ignore=file.paths.ignore,
+        cancel_superseded=workflow.concurrency == "cancel-superseded",
+        rerun_of=rerun_of,
+        again=again,
+    )
+
+
+def config_sha(change: Change) -> str:
+    """Return the blob id of the configuration in force; empty for the default."""
+    return change.config.sha if change.config else ""
+
+
+def _names(loaded: Loaded) -> Iterator[str]:
+    yield from loaded.file.workflows if loaded.file else ()
+    yield configuration.WORKFLOW

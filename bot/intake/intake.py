@@ -1,0 +1,269 @@
+"""The intake: each accepted delivery is brought to its one terminal record."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from bot.commands.permissions import Permissions
+from bot.deliveries.delivery import Delivery, DeliveryStatus
+from bot.deliveries.inbox import REMEMBERED_SECONDS, delivery_key
+from bot.events.decoding import Malformed, decode
+from bot.events.filters import AppIdentity, Ignored
+from bot.events.installations import InstallationChanged
+from bot.events.triggers import trigger_of
+from bot.intake.evaluation import Evaluation, Outcome, as_pull_request
+from bot.intake.installations import Installations
+from bot.intake.orders import Ordered, Orders
+from bot.intake.verdicts import lost
+from pipelines.errors import Ignorable
+from pipelines.model import (
+    Change,
+    CheckTrigger,
+    CommandTrigger,
+    PullRequestTrigger,
+    Trigger,
+    WorkflowRun,
+)
+from pipelines.orchestration.bus.base import MessageBus
+from pipelines.orchestration.changes import Changes
+from pipelines.orchestration.coordinator import Coordinator
+from pipelines.orchestration.dispatch import remains
+from pipelines.orchestration.error_handler import Action, Decision
+from pipelines.orchestration.leases import under_lease
+from pipelines.orchestration.standing import Standing, subject_of
+from pipelines.ports import Clock, Lease, Source, Versioned, Write
+from pipelines.stores.backend import StorageBackend, key
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a delivery ended."""
+
+    status: DeliveryStatus
+    reason: str = ""
+    run_ids: tuple[str, ...] = ()
+
+
+class Intake:
+    """Handles ``deliveries``: reads the subject as it is now and stores what follows from it.
+
+    The record's end, the runs and the settled message are one atomic step. Two deliveries about
+    one subject cannot both act on what they read: each start moves the subject's turnstile, so the
+    one that read earlier and stores later reads again.
+    """
+
+    def __init__(
+        self,
+        *,
+        coordinator: Coordinator,
+        evaluation: Evaluation,
+        orders: Orders,
+        installations: Installations,
+        standing: Standing,
+        source: Source,
+        permissions: Permissions,
+        store: StorageBackend,
+        bus: MessageBus,
+        clock: Clock,
+        identity: AppIdentity,
+    ) -> None:
+        self._coordinator = coordinator
+        self._evaluation = evaluation
+        self._orders = orders
+        self._installations = installations
+        self._standing = standing
+        self._source = source
+        self._permissions = permissions
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._identity = identity
+
+    async def handle(self, lease: Lease) -> None:
+        """Bring the delivery to its end."""
+        await under_lease(lease, self._handle(lease), bus=self._bus, clock=self._clock)
+
+    async def end(self, lease: Lease, decision: Decision) -> None:
+        """Record that the delivery was given up, and show it where it can be seen."""
+        stored = await self._stored(lease)
+        if stored is None:
+            await self._coordinator.settle(lease)
+            return
+        delivery, version = stored
+        trigger = self._meaning(delivery)
+        buried = remains(lease, decision, self._clock)
+        ending = Ending(_status(decision), decision.message)
+
+        async def give_up(changes: Changes) -> None:
+            run_ids: tuple[str, ...] = ()
+            if isinstance(trigger, PullRequestTrigger) and ending.status in _VISIBLE:
+                run_ids = (await lost(changes, trigger, decision),)
+            changes.settle(lease)
+            changes.write(*buried, self._record(delivery, version, ending, run_ids))
+
+        await self._coordinator.decide(give_up)
+
+    # --- one delivery ----------------------------------------------------------------------------
+
+    async def _handle(self, lease: Lease) -> None:
+        stored = await self._stored(lease)
+        if stored is None:
+            log.warning("message without a delivery", message_id=lease.message.id)
+            await self._coordinator.settle(lease)
+            return
+        delivery, version = stored
+
+        async def decide(changes: Changes) -> Ending:
+            ending = await self._decide(changes, delivery)
+            changes.settle(lease)
+            changes.write(self._record(delivery, version, ending))
+            return ending
+
+        async def ignore(changes: Changes) -> None:
+            changes.settle(lease)
+            changes.write(self._record(delivery, version, nothing))
+
+        try:
+            ending = await self._coordinator.decide(decide)
+        except Ignorable as why:
+            nothing = ending = Ending(DeliveryStatus.IGNORED, str(why))
+            await self._coordinator.decide(ignore)
+        log.info("delivery handled", status=ending.status, reason=ending.reason)
+
+    async def _decide(self, changes: Changes, delivery: Delivery) -> Ending:
+        meaning = self._meaning(delivery)
+        match meaning:
+            case Ignored(reason=reason):
+                return Ending(DeliveryStatus.IGNORED, reason)
+            case InstallationChanged():
+                return Ending(DeliveryStatus.DONE, await self._installations.follow(meaning))
+            case CheckTrigger():
+                return _ordered(await self._check(changes, meaning))
+            case CommandTrigger():
+                return _ordered(await self._command(changes, meaning))
+            case _:
+                return await self._event(changes, meaning)
+
+    def _meaning(self, delivery: Delivery) -> Trigger | Ignored | InstallationChanged:
+        try:
+            payload = decode(delivery.payload.encode())
+        except Malformed as error:
+            return Ignored(reason=str(error))
+        return trigger_of(delivery.event, delivery.guid, payload, self._identity)
+
+    async def _event(self, changes: Changes, trigger: Trigger) -> Ending:
+        turn = await self._turnstile(changes, trigger)
+        change = await self._change(trigger)
+        subject = subject_of(change)
+        if subject and (pause := await self._standing.pause(change.repository.tenant, subject)):
+            raise Ignorable(f"Paused by {pause.by.login}.")
+        if isinstance(trigger, PullRequestTrigger):
+            if trigger.action == "closed" and change.open:
+                raise Ignorable("The pull request is open again.")
+            if not change.open:
+                stopped = await self._evaluation.close(changes, trigger, change)
+                if trigger.action != "closed":
+                    return Ending(DeliveryStatus.IGNORED, "The pull request is closed.", stopped)
+        outcome = await self._evaluation.start(changes, trigger, change)
+        changes.write(turn)
+        return _ending(trigger, change, outcome)
+
+    async def _command(self, changes: Changes, trigger: CommandTrigger) -> Ordered:
+        turn = await self._turnstile(changes, trigger)
+        level = await self._permissions.level(trigger.repository, trigger.actor)
+        change = await self._change(trigger)
+        ordered = await self._orders.command(changes, trigger, change, level)
+        changes.write(turn)
+        return ordered
+
+    async def _check(self, changes: Changes, trigger: CheckTrigger) -> Ordered:
+        run, step = await self._run_of(trigger)
+        turn = await self._turnstile(changes, run.trigger if run else trigger)
+        changes.write(turn)
+        if run is not None and trigger.action == "requested_action":
+            return await self._orders.button(changes, trigger, run, step)
+        if trigger.action == "requested_action":
+            return Ordered(refusal="The run that this button belongs to is no longer stored.")
+        if run is not None:
+            return await self._orders.rerun(changes, trigger, run)
+        change = await self._change(trigger)
+        if change.number is None:
+            raise Ignorable("The commit is the head of no open pull request.")
+        cause = as_pull_request(trigger, change)
+        outcome = await self._evaluation.start(changes, trigger, change, as_if=cause, asked=True)
+        return Ordered(outcome.started, "" if outcome.started else outcome.reason)
+
+    # --- what they share -------------------------------------------------------------------------
+
+    async def _change(self, trigger: Trigger) -> Change:
+        return await self._standing.informed(await self._source.change(trigger))
+
+    async def _run_of(self, trigger: CheckTrigger) -> tuple[WorkflowRun | None, str]:
+        run_id, _, step = trigger.external_id.partition("/")
+        if not run_id:
+            return None, ""
+        return await self._coordinator.run(trigger.repository.tenant, run_id), step
+
+    async def _turnstile(self, changes: Changes, trigger: Trigger) -> Write:
+        """Return the write that holds only if nobody started anything here since now."""
+        place = key("turnstile", *trigger.repository.tenant.split("/"), trigger.subject)
+        before = await self._store.get(place)
+        expect = before.version if before else 0
+        return Write(place, trigger.delivery_id.encode(), expect=expect, ttl=REMEMBERED_SECONDS)
+
+    async def _stored(self, lease: Lease) -> tuple[Delivery, int] | None:
+        record: Versioned | None = await self._store.get(
+            delivery_key(str(lease.message.body.get("guid")))
+        )
+        if record is None:
+            return None
+        return Delivery.model_validate_json(record.value), record.version
+
+    def _record(
+        self, delivery: Delivery, version: int, ending: Ending, run_ids: tuple[str, ...] = ()
+    ) -> Write:
+        ended = delivery.model_copy(
+            update={
+                "status": ending.status,
+                "reason": ending.reason,
+                "run_ids": ending.run_ids or run_ids,
+                "finished_at": self._clock.now(),
+            }
+        )
+        return Write(
+            delivery_key(delivery.guid),
+            ended.model_dump_json().encode(),
+            expect=version,
+            ttl=REMEMBERED_SECONDS,
+        )
+
+
+_VISIBLE = (DeliveryStatus.DEAD, DeliveryStatus.FAILED)
+
+
+def _status(decision: Decision) -> DeliveryStatus:
+    match decision.action:
+        case Action.DEAD_LETTER | Action.OUR_FAULT:
+            return DeliveryStatus.DEAD
+        case Action.IGNORE | Action.DROP:
+            return DeliveryStatus.IGNORED
+        case _:
+            return DeliveryStatus.FAILED
+
+
+def _ending(trigger: Trigger, change: Change, outcome: Outcome) -> Ending:
+    """Return how a delivery ended that something, or nothing, started from."""
+    ids = tuple(admission.run_id for admission in outcome.admissions if admission.run_id)
+    if outcome.started:
+        return Ending(DeliveryStatus.DONE, outcome.reason, ids)
+    head = getattr(trigger, "head_sha", change.head_sha)
+    if ids and head != change.head_sha:
+        return Ending(DeliveryStatus.SUPERSEDED, "A newer commit was looked at instead.", ids)
+    return Ending(DeliveryStatus.IGNORED, outcome.reason, ids)
+
+
+def _ordered(ordered: Ordered) -> Ending:
+    status = DeliveryStatus.IGNORED if ordered.refusal else DeliveryStatus.DONE
+    return Ending(status, ordered.refusal, ordered.run_ids)

@@ -1,0 +1,274 @@
+"""One decision as one atomic step: runs started and advanced, messages, records, settled leases."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines.model import (
+    Change,
+    CommandTrigger,
+    Conclusion,
+    PullRequestTrigger,
+    Step,
+    TaskResult,
+    Trigger,
+    WorkflowRun,
+)
+from pipelines.orchestration.bus.base import MessageBus
+from pipelines.orchestration.engine import WorkflowEngine, new_run
+from pipelines.orchestration.state import RunChange, StateManager
+from pipelines.orchestration.transitions import (
+    Abort,
+    Command,
+    Dispatch,
+    Report,
+    RunEvent,
+    Started,
+    StepClaimed,
+    StepFinished,
+    Superseded,
+    Wake,
+)
+from pipelines.orchestration.work import EFFECTS, Job, message, messages_of
+from pipelines.ports import Batch, Clock, Ids, Lease, Message, Write
+
+ABORTS = "abort"
+"""The topic on which the ids of tasks that must stop are published."""
+ANSWERS = "/conductor"
+"""The name of the runs that answer commands; no workflow can be called that."""
+SUPERSEDED = "Superseded"
+"""How the reason of a run that a newer one replaced begins."""
+DESK = "conductor"
+"""Stands in for an agent where Conductor itself did the work of a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One workflow that a trigger starts, planned from the configuration."""
+
+    workflow: str
+    group: str
+    steps: tuple[Step, ...]
+    budget_usd: float
+    ignore: tuple[str, ...] = ()
+    cancel_superseded: bool = True
+    day_budget_usd: float | None = None
+    rerun_of: str | None = None
+    again: bool = False
+    """Somebody asked for it: it runs also where it has run before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What became of a plan: a new run, or the one that makes a new one unnecessary."""
+
+    run_id: str
+    new: bool
+    reason: str = ""
+
+
+class Changes:
+    """Gathers what is to change; nothing is stored before ``commit``, and then everything."""
+
+    def __init__(
+        self,
+        *,
+        state: StateManager,
+        engine: WorkflowEngine,
+        bus: MessageBus,
+        clock: Clock,
+        ids: Ids,
+        agents: frozenset[str],
+    ) -> None:
+        self._state = state
+        self._engine = engine
+        self._bus = bus
+        self._clock = clock
+        self._ids = ids
+        self._agents = agents
+        self._before: dict[str, WorkflowRun | None] = {}
+        self._after: dict[str, WorkflowRun] = {}
+        self._results: dict[str, dict[str, TaskResult]] = {}
+        self._writes: list[Write] = []
+        self._messages: list[Message] = []
+        self._settled: list[Lease] = []
+        self._commands: dict[str, list[Command]] = {}
+
+    # --- gathering -------------------------------------------------------------------------------
+
+    def write(self, *writes: Write) -> None:
+        """Store these records as well."""
+        self._writes += writes
+
+    def settle(self, lease: Lease | None) -> None:
+        """Count the message as done once everything is stored."""
+        self._settled += [lease] if lease else []
+
+    async def advance(
+        self,
+        tenant: str,
+        run_id: str,
+        *events: RunEvent,
+        result: tuple[str, TaskResult] | None = None,
+    ) -> WorkflowRun | None:
+        """Let events happen to a run; returns it as it will be, or None if there is none."""
+        run = self._after.get(run_id) or await self._state.get(tenant, run_id)
+        if run is None:
+            return None
+        self._before.setdefault(run_id, run)
+        self._after.setdefault(run_id, run)
+        if result is not None:
+            self._results.setdefault(run_id, {})[result[0]] = result[1]
+        for event in events:
+            transition = self._engine.advance(run, event, self._clock.now())
+            self._keep(run, transition.run, transition.commands)
+            run = transition.run
+        return run
+
+    async def start(
+        self, plan: Plan, trigger: Trigger, change: Change, config_sha: str
+    ) -> Admission:
+        """Start a run of the plan, unless one makes it unnecessary; supersede the older one."""
+        run, older, reason = await self._admit(plan, trigger, change, config_sha)
+        if run is None:
+            return Admission(older.id if older else "", new=False, reason=reason)
+        await self._begin(run, older, Started())
+        return Admission(run.id, new=True)
+
+    async def conclude(
+        self, plan: Plan, trigger: Trigger, change: Change, config_sha: str, result: TaskResult
+    ) -> Admission:
+        """Start a run of the plan whose one step is done already, with this result.
+
+        Its effects are still to be carried out, like those of any result.
+        """
+        run, older, reason = await self._admit(plan, trigger, change, config_sha)
+        if run is None:
+            return Admission(older.id if older else "", new=False, reason=reason)
+        (step,) = run.steps
+        self._results[run.id] = {step.name: result}
+        finished = StepFinished(
+            step=step.name,
+            attempt=1,
+            conclusion=result.conclusion,
+            title=result.title,
+            outputs=result.outputs,
+            effects=len(result.effects),
+        )
+        claimed = StepClaimed(step=step.name, attempt=1)
+        await self._begin(run, older, Started(), claimed, finished)
+        return Admission(run.id, new=True)
+
+    # --- storing ---------------------------------------------------------------------------------
+
+    async def commit(self) -> None:
+        """Store everything or nothing; raises Conflict if a run changed since it was read."""
+        changed = [
+            RunChange(self._before[run.id], run, self._results.get(run.id, {}))
+            for run in self._after.values()
+            if run != self._before[run.id]
+        ]
+        writes = [*self._writes, *await self._state.writes(*changed)]
+        await self._bus.commit(Batch(writes=writes, messages=self._work(), settled=self._settled))
+        for run_id, commands in self._commands.items():
+            for command in commands:
+                if isinstance(command, Abort):
+                    await self._bus.publish(ABORTS, f"{run_id}/{command.step}/{command.attempt}")
+
+    # --- what gathering consists of --------------------------------------------------------------
+
+    async def _admit(
+        self, plan: Plan, trigger: Trigger, change: Change, config_sha: str
+    ) -> tuple[WorkflowRun | None, WorkflowRun | None, str]:
+        """Return the run to start (None with the reason if it is not needed) and the one before."""
+        tenant = change.repository.tenant
+        record = await self._state.group(tenant, plan.group)
+        older = await self._state.get(tenant, record.run_id) if record else None
+        reason = _needless(plan, trigger, change, older)
+        if reason:
+            return None, older, reason
+        run = new_run(
+            run_id=self._ids(),
+            workflow=plan.workflow,
+            trigger=trigger,
+            change=change,
+            config_sha=config_sha,
+            group=plan.group,
+            generation=record.generation + 1 if record else 1,
+            steps=plan.steps,
+            budget_usd=plan.budget_usd,
+            now=self._clock.now(),
+            ignore=plan.ignore,
+            cancel_superseded=plan.cancel_superseded,
+            rerun_of=plan.rerun_of,
+        )
+        return run.model_copy(update={"day_budget_usd": plan.day_budget_usd}), older, ""
+
+    async def _begin(self, run: WorkflowRun, older: WorkflowRun | None, *events: RunEvent) -> None:
+        """Set the run going and supersede the older one, so that no moment has both or none."""
+        self._before[run.id] = None
+        self._after[run.id] = run
+        tenant = run.change.repository.tenant
+        await self.advance(tenant, run.id, *events)
+        if older is not None and older.live:
+            reason = f"{SUPERSEDED} by a run for {run.change.head_sha[:10]}."
+            await self.advance(
+                tenant, older.id, Superseded(generation=run.generation, reason=reason)
+            )
+
+    def _keep(self, before: WorkflowRun, after: WorkflowRun, commands: Sequence[Command]) -> None:
+        self._after[after.id] = after
+        self._commands.setdefault(after.id, []).extend(commands)
+        if before.live and not after.live and _owes_an_answer(after):
+            job = Job(run=after.id)
+            answer = message(f"answer/{after.id}", EFFECTS, after, job, now=self._clock.now())
+            self._messages.append(answer)
+
+    def _work(self) -> list[Message]:
+        """Return the messages that are left to do after the last of each run's events."""
+        now = self._clock.now()
+        found = list(self._messages)
+        for run in self._after.values():
+            before = self._before[run.id]
+            stored = run.model_copy(update={"version": before.version + 1 if before else 1})
+            wanted = _still_wanted(run, self._commands.get(run.id, ()))
+            found += messages_of(stored, wanted, agents=self._agents, now=now)
+        return found
+
+
+def _still_wanted(run: WorkflowRun, commands: Sequence[Command]) -> list[Command]:
+    """Return the commands without those that a later one, or the run's end, made pointless."""
+    wanted: dict[object, Command] = {}
+    for command in commands:
+        if isinstance(command, Dispatch) and run.step(command.step).agent == DESK:
+            continue
+        if isinstance(command, Wake) and not run.live:
+            continue
+        last_one_counts = isinstance(command, Report | Wake)
+        wanted[command.kind if last_one_counts else command] = command
+    return list(wanted.values())
+
+
+def _owes_an_answer(run: WorkflowRun) -> bool:
+    """Whether a command is done once this run is: one that started it, not one that it answers."""
+    return isinstance(run.trigger, CommandTrigger) and run.steps[0].agent != DESK
+
+
+def _needless(
+    plan: Plan, trigger: Trigger, change: Change, older: WorkflowRun | None
+) -> str | None:
+    """Return why no run of the plan is needed, or None."""
+    if older is not None and older.trigger.delivery_id == trigger.delivery_id:
+        return "This delivery has started it already."
+    if plan.again:
+        return None
+    if older is None:
+        reviews = {step.agent for step in plan.steps} == {"review"}
+        known = reviews and change.head_sha in change.reviewed_shas
+        return "This commit was reviewed before." if known else None
+    bound_to_commit = trigger.kind in ("pull_request", "push")
+    if not bound_to_commit or older.change.head_sha != change.head_sha:
+        return None
+    reopened = isinstance(trigger, PullRequestTrigger) and trigger.action == "reopened"
+    if reopened and older.conclusion is Conclusion.CANCELLED:
+        return None
+    return "A run for this commit is under way." if older.live else "This commit was run before."

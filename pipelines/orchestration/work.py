@@ -1,0 +1,129 @@
+"""Work as messages: what each queue carries, under ids that make a repeat replace, not double."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from pydantic import Field
+
+from pipelines.model import Frozen, WorkflowRun
+from pipelines.orchestration.transitions import Command, Dispatch, Publish, Report, Wake
+from pipelines.ports import Message
+
+AGENT = "agent."
+"""Prefix of the agents' queues."""
+UNAVAILABLE = "agent.unavailable"
+"""Tasks for agents that this installation does not have; they end at once, and visibly."""
+EFFECTS = "effects"
+REPORTS = "reports"
+TIMERS = "timers"
+
+_URGENT = frozenset({"command", "check_run"})
+_PATIENT = frozenset({"schedule", "alert"})
+
+
+class Job(Frozen):
+    """The body of a message: which run, and what of it."""
+
+    run: str
+    step: str = ""
+    attempt: int = Field(default=0, ge=0)
+    version: int = Field(default=0, ge=0)
+    failures: int = Field(default=0, ge=0)
+    """How often handling it failed and was put off; crashes are counted by the message itself."""
+    returns: int = Field(default=0, ge=0)
+
+
+def job_of(message: Message) -> Job:
+    """Return the message's body, checked."""
+    return Job.model_validate(message.body)
+
+
+def priority_of(run: WorkflowRun) -> int:
+    """What people wait for goes first, what a clock asked for goes last."""
+    if run.trigger.kind in _URGENT:
+        return 1
+    return 8 if run.trigger.kind in _PATIENT else 4
+
+
+def messages_of(
+    run: WorkflowRun, commands: Iterable[Command], *, agents: frozenset[str], now: datetime
+) -> tuple[Message, ...]:
+    """Return one message a command that is work; an Abort is a signal and has none."""
+    made = (_message(run, command, agents, now) for command in commands)
+    return tuple(message for message in made if message is not None)
+
+
+def _message(
+    run: WorkflowRun, command: Command, agents: frozenset[str], now: datetime
+) -> Message | None:
+    job = Job(run=run.id)
+    match command:
+        case Dispatch(step=step, attempt=attempt, not_before=at):
+            agent = run.step(step).agent
+            queue = f"{AGENT}{agent}" if agent in agents else UNAVAILABLE
+            return message(
+                f"task/{run.id}/{step}/{attempt}",
+                queue,
+                run,
+                job.model_copy(update={"step": step, "attempt": attempt}),
+                now=now,
+                not_before=at,
+            )
+        case Publish(step=step, attempt=attempt):
+            job = job.model_copy(update={"step": step, "attempt": attempt})
+            return message(f"publish/{run.id}/{step}/{attempt}", EFFECTS, run, job, now=now)
+        case Report():
+            job = job.model_copy(update={"version": run.version})
+            return message(f"report/{run.id}/{run.version}", REPORTS, run, job, now=now)
+        case Wake(at=at):
+            return message(
+                f"wake/{run.id}/{at.isoformat()}", TIMERS, run, job, now=now, not_before=at
+            )
+        case _:
+            return None
+
+
+def message(
+    name: str,
+    queue: str,
+    run: WorkflowRun,
+    job: Job,
+    *,
+    now: datetime,
+    not_before: datetime | None = None,
+) -> Message:
+    """Return a message about the run, with ``name`` as its identity."""
+    return Message(
+        id=name,
+        queue=queue,
+        tenant=run.change.repository.tenant,
+        body=job.model_dump(exclude_defaults=True),
+        not_before=not_before,
+        priority=priority_of(run),
+        enqueued_at=now,
+    )
+
+
+def postponed(old: Message, *, until: datetime, failed: bool, now: datetime) -> Message:
+    """Return the same work for later.
+
+    It is a new message, so that its count of claims starts again: what is left in that count is
+    crashes and lost leases, and handled failures are counted in the body.
+    """
+    returns = int(str(old.body.get("returns", 0))) + 1
+    failures = int(str(old.body.get("failures", 0))) + (1 if failed else 0)
+    return Message(
+        id=f"{old.id.partition('~')[0]}~{returns}",
+        queue=old.queue,
+        tenant=old.tenant,
+        body={**old.body, "failures": failures, "returns": returns},
+        not_before=until,
+        priority=old.priority,
+        enqueued_at=now,
+    )
+
+
+def fresh(old: Message) -> Message:
+    """Return the message as it was before anything failed, for whoever requeues it."""
+    body = {name: value for name, value in old.body.items() if name not in ("failures", "returns")}
+    return old.model_copy(update={"id": old.id.partition("~")[0], "body": body})

@@ -1,0 +1,307 @@
+"""Conductor's inside on one store: all of it real but the forge, the agents and the clock."""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bot.deliveries.delivery import Delivery, DeliveryStatus
+from bot.deliveries.inbox import Accepted, Inbox
+from bot.events.filters import AppIdentity
+from bot.intake import build_intake
+from pipelines.model import WorkflowRun
+from pipelines.orchestration.bus.local import LocalBus
+from pipelines.orchestration.coordinator import Coordinator, Timers
+from pipelines.orchestration.dispatch import Dispatcher
+from pipelines.orchestration.engine import WorkflowEngine
+from pipelines.orchestration.error_handler import ErrorHandler
+from pipelines.orchestration.execution import Execution
+from pipelines.orchestration.facts import FactFinder
+from pipelines.orchestration.policy import PolicyEngine
+from pipelines.orchestration.publication import Publication
+from pipelines.orchestration.reports import Reports
+from pipelines.orchestration.standing import Standing
+from pipelines.orchestration.state import BusJournal, StateManager
+from pipelines.ports import Batch, Lease, Message, Versioned
+from pipelines.stores.backend import StorageBackend
+from pipelines.stores.memory import MemoryBackend
+from pipelines.stores.sqlite import SqliteBackend
+from pipelines.system import SortableIds
+from tests.support.agents import ScriptedAgents
+from tests.support.clock import VirtualClock
+from tests.support.forge import ALICE, REPOSITORY, Faults, Forge, sha
+
+IDENTITY = AppIdentity(app_id=99, bot_user_id=98, slug="conductor")
+LANES = ("deliveries", "effects", "reports", "timers")
+
+
+class FaultyBackend(StorageBackend):
+    """A store whose every commit may be the last thing that happens, before or after it took."""
+
+    def __init__(self, inner: StorageBackend, faults: Faults) -> None:
+        self.inner = inner
+        self._faults = faults
+
+    async def get(self, key: str) -> Versioned | None:
+        return await self.inner.get(key)
+
+    async def get_many(self, keys: Sequence[str]) -> Mapping[str, Versioned]:
+        return await self.inner.get_many(keys)
+
+    def scan(self, prefix: str, *, after: str = "") -> AsyncIterator[tuple[str, Versioned]]:
+        return self.inner.scan(prefix, after=after)
+
+    async def read_log(
+        self, log: str, *, after: int = 0, limit: int = 1000
+    ) -> Sequence[tuple[int, bytes]]:
+        return await self.inner.read_log(log, after=after, limit=limit)
+
+    async def messages(self) -> Sequence[Message]:
+        return await self.inner.messages()
+
+    async def commit(self, batch: Batch) -> None:
+        self._faults.point("before commit")
+        await self.inner.commit(batch)
+        self._faults.point("after commit")
+
+    async def sweep(self) -> int:
+        return await self.inner.sweep()
+
+    async def ping(self) -> None:
+        await self.inner.ping()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+class World:
+    """One installation of Conductor that can crash and start again on what it stored."""
+
+    def __init__(self, forge: Forge, clock: VirtualClock, path: Path | None = None) -> None:
+        self.forge = forge
+        self.clock = clock
+        self.path = path
+        self.rng = random.Random(7)
+        self.agents = ScriptedAgents(forge.faults)
+        self.accepted: set[str] = set()
+        self._kept = MemoryBackend(clock) if path is None else None
+        self._ids = SortableIds(clock, self.rng)
+        self._deliveries = 0
+
+    async def start(self) -> None:
+        """Open the store and put every part together, as at the start of the process."""
+        if self._kept is not None:
+            inner: StorageBackend = self._kept
+        else:
+            assert self.path is not None
+            inner = SqliteBackend(self.path, self.clock)
+        self.store = FaultyBackend(inner, self.forge.faults)
+        self.bus = LocalBus(self.store, self.clock)
+        await self.bus.start()
+        self._wire()
+        await self.coordinator.tick_all()
+
+    def _wire(self) -> None:
+        clock, forge, bus = self.clock, self.forge, self.bus
+        state = self.state = StateManager(self.store, bus, clock)
+        agents = frozenset({"review"})
+        self.standing = Standing(self.store)
+        self.errors = ErrorHandler(clock=clock, rng=self.rng)
+        self.coordinator = Coordinator(
+            state=state,
+            engine=WorkflowEngine(),
+            bus=bus,
+            clock=clock,
+            ids=self._ids,
+            agents=agents,
+        )
+        facts = FactFinder(
+            state=state, standing=self.standing, clock=clock, agents=agents, day_budget_usd=None
+        )
+        shared: dict[str, Any] = {
+            "coordinator": self.coordinator,
+            "errors": self.errors,
+            "bus": bus,
+            "clock": clock,
+        }
+        judged: dict[str, Any] = {"policy": PolicyEngine(), "facts": facts}
+        self.execution = Execution(runner=self.agents, source=forge, **judged, **shared)
+        self.publication = Publication(state=state, reporter=forge, **judged, **shared)
+        self.reports = Reports(state=state, reporter=forge, **shared)
+        self.intake = build_intake(
+            coordinator=self.coordinator,
+            state=state,
+            standing=self.standing,
+            source=forge,
+            permissions=forge,
+            store=self.store,
+            bus=bus,
+            clock=clock,
+            identity=IDENTITY,
+        )
+        handlers = {
+            "agent.": self.execution,
+            "effects": self.publication,
+            "reports": self.reports,
+            "timers": Timers(self.coordinator),
+            "deliveries": self.intake,
+        }
+        self.dispatcher = Dispatcher(handlers, bus=bus, errors=self.errors, clock=clock)
+
+    async def close(self) -> None:
+        """End the process in good order."""
+        await self.bus.close()
+        if self._kept is None:
+            await self.store.inner.close()
+
+    # --- what happens outside --------------------------------------------------------------------
+
+    async def deliver(self, event: str, guid: str | None = None, **payload: Any) -> Accepted:
+        """Hand a webhook to the inbox, as the web process does once the signature is right."""
+        self._deliveries += 1
+        guid = guid or f"guid-{self._deliveries}"
+        body = json.dumps(
+            {
+                "installation": {"id": REPOSITORY.installation_id},
+                "repository": repository_json(),
+                "sender": {"id": ALICE.id, "login": ALICE.login, "type": "User"},
+                **payload,
+            }
+        ).encode()
+        inbox = Inbox(BusJournal(self.store, self.bus), self.clock, lambda *_: None)
+        accepted = await inbox.accept(guid, event, body)
+        self.accepted.add(guid)
+        return accepted
+
+    async def pull_request(self, action: str, number: int, head: str, **fields: Any) -> Accepted:
+        """Deliver a pull request event as of a head."""
+        guid = fields.pop("guid", None)
+        pull = {
+            "number": number,
+            "head": {"sha": sha(head), "ref": "topic", "repo": repository_json()},
+            "base": {"sha": sha("base"), "ref": "main", "repo": repository_json()},
+            "user": {"id": ALICE.id, "login": ALICE.login, "type": "User"},
+            "draft": False,
+            "labels": [],
+            "state": "open",
+            "nonce": self._deliveries,
+            "updated_at": self.clock.now().isoformat(),
+        } | fields
+        return await self.deliver(
+            "pull_request", guid, action=action, number=number, pull_request=pull
+        )
+
+    async def comment(self, number: int, text: str, by: Any = ALICE, **fields: Any) -> Accepted:
+        """Deliver a comment on a pull request."""
+        user = {"id": by.id, "login": by.login, "type": by.type}
+        self._deliveries += 1
+        comment = {
+            "id": 1000 + self._deliveries,
+            "user": user,
+            "body": text,
+            "created_at": self.clock.now().isoformat(),
+            "updated_at": self.clock.now().isoformat(),
+        }
+        issue = {
+            "number": number,
+            "user": user,
+            "labels": [],
+            "pull_request": {"url": "https://forge.test/pr"},
+            "updated_at": self.clock.now().isoformat(),
+        } | fields
+        return await self.deliver(
+            "issue_comment", action="created", comment=comment, issue=issue, sender=user
+        )
+
+    async def check(self, action: str, external_id: str, head: str, **fields: Any) -> Accepted:
+        """Deliver that somebody pressed something on a check."""
+        self._deliveries += 1
+        check = {
+            "id": 1,
+            "external_id": external_id,
+            "head_sha": sha(head),
+            "app": {"id": IDENTITY.app_id},
+            "nonce": self._deliveries,
+        }
+        return await self.deliver("check_run", action=action, check_run=check, **fields)
+
+    # --- what happens inside ---------------------------------------------------------------------
+
+    async def claim(self, *queues: str) -> Lease | None:
+        """Take the next due message, if there is one."""
+        wanted = queues or (*LANES, *self.coordinator.queues)
+        leases = await self.bus.claim(wanted, limit=1, wait=0.0, lease=60.0)
+        return leases[0] if leases else None
+
+    async def work(self, *queues: str) -> int:
+        """Handle what is due, one message after the other; return how many there were."""
+        count = 0
+        while (lease := await self.claim(*queues)) is not None:
+            await self.dispatcher.handle(lease)
+            count += 1
+            assert count < 500, "the work never ends"
+        return count
+
+    async def settle(self, *, hours: float = 1.0) -> None:
+        """Work until nothing is left that is due within so many hours."""
+        left = hours * 3600
+        while True:
+            await self.work()
+            due = await self._next_due()
+            if due is None or due > left:
+                return
+            await self.clock.advance(due + 0.01)
+            left -= due
+
+    async def _next_due(self) -> float | None:
+        await asyncio.sleep(0)
+        now = self.clock.now()
+        waits = [
+            (message.not_before - now).total_seconds() if message.not_before else 60.0
+            for message in await self.store.messages()
+        ]
+        return min((max(wait, 0.0) for wait in waits), default=None)
+
+    # --- what tests ask --------------------------------------------------------------------------
+
+    async def deliveries(self) -> dict[str, Delivery]:
+        """Every delivery on record."""
+        return {
+            record.guid: record
+            async for _, stored in self.store.scan("delivery/")
+            for record in [Delivery.model_validate_json(stored.value)]
+        }
+
+    async def runs(self) -> list[WorkflowRun]:
+        """Every run that is not Conductor's own, oldest first."""
+        recent = (await self.state.recent(1000)).runs
+        found = [await self.state.get(line.tenant, line.run_id) for line in recent]
+        runs = [run for run in found if run is not None]
+        ours = [run for run in runs if not run.workflow.startswith(("/", "."))]
+        return sorted(ours, key=lambda run: (run.created_at, run.generation))
+
+    async def check_accounts(self) -> None:
+        """Accepted = done + failed + dead + ignored + superseded; no check spins for ever."""
+        statuses = Counter(d.status for d in (await self.deliveries()).values())
+        assert statuses[DeliveryStatus.ACCEPTED] == 0, statuses
+        assert statuses.total() == len(self.accepted)
+        live = [run async for run in self.state.live() if run.steps[0].state != "waiting"]
+        assert not live, live
+        assert not self.forge.unfinished()
+        doubled = {key: n for key, n in self.forge.written().items() if n > 1}
+        assert not doubled, doubled
+
+
+def repository_json() -> dict[str, Any]:
+    """The repository as GitHub's payloads have it."""
+    return {
+        "id": REPOSITORY.id,
+        "name": REPOSITORY.name,
+        "owner": {"login": REPOSITORY.owner, "id": 5, "type": "Organization"},
+        "default_branch": "main",
+        "private": True,
+        "full_name": REPOSITORY.full_name,
+    }
