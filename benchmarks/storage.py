@@ -6,7 +6,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 from rich.console import Console
@@ -25,7 +25,7 @@ BACKLOGS = (10, 1_000, 10_000, 100_000)
 
 
 @asynccontextmanager
-async def opened(kind: str) -> AsyncIterator[StorageBackend]:
+async def opened(kind: str) -> AsyncGenerator[StorageBackend, None]:
     with tempfile.TemporaryDirectory() as folder:
         url = "memory://" if kind == "memory" else f"sqlite:///{folder}/bench.db"
         backend = open_backend(url, CLOCK)

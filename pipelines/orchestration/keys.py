@@ -66,15 +66,20 @@ def day_of(moment: datetime) -> date:
     return moment.astimezone(UTC).date()
 
 
-def spending_prefix(day: date, tenant: str | None = None) -> str:
-    """What begins every spending record of that day, of one tenant or of all."""
-    segments = () if tenant is None else tenant_segments(tenant)
-    return key("spend", day.isoformat(), *segments) + "/"
+def spending_prefix(day: date) -> str:
+    """What begins every spending record of that day."""
+    return key("spend", day.isoformat()) + "/"
 
 
-def spend_key(day: date, tenant: str, run_id: str, version: int) -> str:
+def spend_moment(moment: datetime) -> str:
+    """Where records of that moment begin among all spending records, which are in time order."""
+    at = moment.astimezone(UTC)
+    return spending_prefix(at.date()) + at.strftime("%H%M%S%f")
+
+
+def spend_key(moment: datetime, tenant: str, run_id: str, version: int) -> str:
     """What one transition of a run cost."""
-    return spending_prefix(day, tenant) + key(run_id, str(version))
+    return f"{spend_moment(moment)}/{key(*tenant_segments(tenant), run_id, str(version))}"
 
 
 def agent_key(worker: str, agent: str) -> str:

@@ -18,11 +18,11 @@ from pipelines.orchestration.records import (
     EffectRecord,
     GroupRecord,
     RunSummary,
-    Spending,
     StoredChecks,
     StoredResult,
     read,
 )
+from pipelines.orchestration.spending import SpendingLedger
 from pipelines.ports import ABSENT, Batch, CheckState, Clock, Lease, Message, Versioned, Write
 from pipelines.stores.backend import StorageBackend
 from pipelines.stores.codec import encode
@@ -30,7 +30,6 @@ from pipelines.stores.codec import encode
 DAY = 24 * 3600.0
 RETENTION = 30 * DAY
 """Seconds for which a completed run is kept."""
-SPENDING_KEPT = 400 * DAY
 EFFECTS_KEPT = 90 * DAY
 """After that an effect that is asked for again is looked up where it was carried out."""
 AGENTS_KEPT = 1 * DAY
@@ -89,8 +88,8 @@ class StateManager:
     ) -> None:
         self._backend = backend
         self._bus = bus
-        self._clock = clock
         self._retention = retention
+        self._ledger = SpendingLedger(backend, clock)
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -155,15 +154,11 @@ class StateManager:
 
     async def spent(self, tenant: str, day: date) -> Usage:
         """Return what the tenant's runs cost on a day (UTC)."""
-        return (await self.spending(day, tenant)).get(tenant, Usage())
+        return (await self.spending(day)).get(tenant, Usage())
 
-    async def spending(self, day: date, tenant: str | None = None) -> Mapping[str, Usage]:
+    async def spending(self, day: date) -> Mapping[str, Usage]:
         """Return what each tenant's runs cost on a day (UTC)."""
-        total: dict[str, Usage] = {}
-        async for key, record in self._backend.scan(keys.spending_prefix(day, tenant)):
-            cost = read(Spending, key, record)
-            total[cost.tenant] = total.get(cost.tenant, Usage()) + cost.usage
-        return total
+        return await self._ledger.totals(day)
 
     async def agents(self) -> Sequence[AgentRecord]:
         """Return where each agent of each worker is in its lifecycle."""
@@ -243,15 +238,7 @@ class StateManager:
             writes.append(
                 Write(keys.result_key(tenant, run.id, step), stored, ttl=2 * self._retention)
             )
-        return writes + self._spending_writes(before, run)
-
-    def _spending_writes(self, before: WorkflowRun | None, run: WorkflowRun) -> list[Write]:
-        cost = _difference(run.usage, before.usage if before else Usage())
-        if cost == Usage():
-            return []
-        tenant = run.change.repository.tenant
-        key = keys.spend_key(keys.day_of(self._clock.now()), tenant, run.id, run.version)
-        return [Write(key, encode(Spending(tenant=tenant, usage=cost)), ttl=SPENDING_KEPT)]
+        return writes + self._ledger.write(before, run)
 
     async def _group_writes(self, change: RunChange) -> list[Write]:
         """Point the group at a new run, and say so when its newest run ends."""
@@ -319,18 +306,4 @@ def _summary(run: WorkflowRun) -> RunSummary:
         cost_usd=run.usage.cost_usd,
         created_at=run.created_at,
         updated_at=run.updated_at,
-    )
-
-
-def _difference(after: Usage, before: Usage) -> Usage:
-    """Return what was added; usage only ever grows."""
-    return Usage(
-        calls=after.calls - before.calls,
-        input_tokens=after.input_tokens - before.input_tokens,
-        output_tokens=after.output_tokens - before.output_tokens,
-        cache_read_tokens=after.cache_read_tokens - before.cache_read_tokens,
-        cache_write_tokens=after.cache_write_tokens - before.cache_write_tokens,
-        cost_usd=max(0.0, after.cost_usd - before.cost_usd),
-        latency_seconds=max(0.0, after.latency_seconds - before.latency_seconds),
-        models=after.models if after.calls > before.calls else (),
     )

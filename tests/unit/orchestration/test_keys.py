@@ -1,6 +1,6 @@
 """No text from outside reaches another tenant's records."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -43,7 +43,16 @@ def test_a_tenant_is_two_numbers_and_nothing_else(tenant: str) -> None:
 @given(texts, texts)
 def test_the_records_of_a_tenant_stay_under_its_prefix(run_id: str, step: str) -> None:
     assert keys.result_key("1/2", run_id, step).startswith("result/1/2/")
-    assert keys.spend_key(date(2026, 1, 5), "1/2", run_id, 1).startswith("spend/2026-01-05/1/2/")
+    assert keys.effect_key("1/2", step).startswith("effect/1/2/")
+
+
+def test_spending_is_in_time_order_and_under_its_day() -> None:
+    start = datetime(2026, 1, 5, 23, 59, 59, tzinfo=UTC)
+    moments = [start + timedelta(milliseconds=400 * n) for n in range(5)]
+    listed = [keys.spend_key(moment, "1/2", "run", 1) for moment in moments]
+    assert sorted(listed) == listed
+    days = [k.startswith(keys.spending_prefix(date(2026, 1, 5))) for k in listed]
+    assert days == [True, True, True, False, False]
 
 
 def test_newer_runs_come_first_in_key_order() -> None:

@@ -316,6 +316,21 @@ async def test_what_transitions_cost_adds_up_by_tenant_and_day(
     assert (await state.spent(TENANT, today)).cost_usd == 1.75
 
 
+async def test_the_sum_of_a_day_is_right_whenever_it_is_asked_for(
+    backend: StorageBackend, bus: LocalBus, state: StateManager, clock: VirtualClock
+) -> None:
+    today = keys.day_of(clock.now())
+    for n in range(1, 13):
+        await state.create(a_run(clock, f"r{n}", group=f"g{n}", usage=usage(0.25)))
+        if n % 4 != 3:
+            assert (await state.spent(TENANT, today)).calls == n
+        await clock.advance(100)
+    await clock.advance(3600)
+    assert await state.spent(TENANT, today) == usage(3.0, calls=12)
+    restarted = StateManager(backend, bus, clock)
+    assert await restarted.spending(today) == await state.spending(today)
+
+
 async def test_what_users_see_of_a_run_is_remembered(
     state: StateManager, backend: StorageBackend, clock: VirtualClock
 ) -> None:
