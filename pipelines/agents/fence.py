@@ -21,10 +21,17 @@ class Fence:
         return f"The id of every data block in this message is {self._word}.\n\n"
 
     def block(self, kind: str, text: str) -> str:
-        """Return the text as one block of data; delimiters and hidden characters are defused."""
-        clean, _ = strip_hidden(text)
-        safe = _LOOK_ALIKE.sub(_defuse, redact(clean)[0]).replace(self._word, "")
+        """Return text that was made presentable as one block of data; delimiters are defused."""
+        safe = _LOOK_ALIKE.sub(_defuse, text).replace(self._word, "")
         return f"<<<DATA {self._word} {kind}\n{safe}\n{self._word} DATA>>>\n\n"
+
+
+def presentable(text: str) -> str:
+    """Return strangers' text without hidden characters, then without secrets.
+
+    In this order, because a hidden character inside a secret keeps it from being recognised.
+    """
+    return redact(strip_hidden(text)[0])[0]
 
 
 def _defuse(match: re.Match[str]) -> str:

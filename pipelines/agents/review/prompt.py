@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from pipelines.agents import prompts
-from pipelines.agents.fence import Fence
+from pipelines.agents.fence import Fence, presentable
 from pipelines.agents.hidden import strip_comments
 from pipelines.agents.review.answer import OUTPUT, InvalidAnswer
 from pipelines.agents.review.selection import Block
@@ -63,14 +63,14 @@ def repair_request(
 def _description(change: Change) -> str:
     body, _ = strip_comments(change.body)
     words = {
-        "title": change.title[:_MAX_TITLE],
-        "branch": change.head_ref[:_MAX_TITLE],
-        "body": body[:_MAX_BODY],
+        "title": presentable(change.title)[:_MAX_TITLE],
+        "branch": presentable(change.head_ref)[:_MAX_TITLE],
+        "body": presentable(body)[:_MAX_BODY],
     }
     return json.dumps(words, ensure_ascii=False, indent=1)
 
 
 def _file(block: Block) -> str:
-    about = {"path": block.view.path, "status": block.view.status.value}
+    about = {"path": presentable(block.view.path), "status": block.view.status.value}
     header = json.dumps(about, ensure_ascii=False)
     return f"{header}\n{block.text}"

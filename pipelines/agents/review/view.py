@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from pipelines.agents.fence import presentable
 from pipelines.agents.hidden import describe, find_hidden, strip_hidden
 from pipelines.agents.review.scopes import Scopes
 from pipelines.diff import (
@@ -20,7 +21,7 @@ from pipelines.diff import (
 )
 from pipelines.model import ChangedFile, FileStatus
 from pipelines.ports import FileText
-from pipelines.redaction import find_secrets, redact
+from pipelines.redaction import find_secrets
 
 _MAX_COMPARED_LINES = 5_000
 
@@ -160,14 +161,13 @@ def _from_hunks(hunks: Sequence[Hunk], side: Side) -> dict[int, str]:
 
 
 def _shown(lines: Mapping[int, str]) -> dict[int, str]:
-    """Redact the lines together, because a key spans several, and clean each of them."""
-    redacted, _ = redact("\n".join(lines.values()))
-    texts = redacted.split("\n") if lines else []
-    return {n: strip_hidden(text)[0] for n, text in zip(lines, texts, strict=True)}
+    """Clean each line and redact them together, because a key spans several."""
+    texts = presentable("\n".join(lines.values())).split("\n") if lines else []
+    return dict(zip(lines, texts, strict=True))
 
 
 def _secret_lines(lines: Mapping[int, str]) -> dict[int, str]:
-    text, numbers = "\n".join(lines.values()), list(lines)
+    text, numbers = strip_hidden("\n".join(lines.values()))[0], list(lines)
     starts = [0, *(match.end() for match in re.finditer("\n", text))]
     return {
         numbers[bisect_right(starts, secret.start) - 1]: secret.kind
