@@ -14,7 +14,7 @@ from tests.support.world import World
 @pytest.fixture(autouse=True)
 def _quiet() -> Generator[None]:
     """Tracebacks rendered for nobody cost seconds."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(60))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     yield
     structlog.reset_defaults()
 
