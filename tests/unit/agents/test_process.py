@@ -486,6 +486,15 @@ def test_random_bytes_are_never_a_message() -> None:
             decode_from_child(rng.randbytes(rng.randrange(200)))
 
 
+@pytest.mark.parametrize("field", ["id", "trouble"])
+def test_types_are_not_guessed(field: str) -> None:
+    frame = {"kind": "done", "id": 1, "trouble": {"kind": "user", "message": "no"}}
+    decode_from_child(json.dumps(frame).encode())
+    wrong = {"id": "1", "trouble": {"kind": "user", "message": "no", "retry_after": "3"}}
+    with pytest.raises(BrokenProtocol, match=field):
+        decode_from_child(json.dumps(frame | {field: wrong[field]}).encode())
+
+
 def test_what_one_side_encodes_the_other_decodes() -> None:
     done = Done(id=3, trouble=Trouble(kind="user", message="no — ✗"))
     assert decode_from_child(encode(done)[4:]) == done
