@@ -14,11 +14,13 @@ from pipelines.agents.review.answer import (
 from pipelines.agents.review.prompt import repair_request, review_request
 from pipelines.agents.review.selection import Selection, select
 from pipelines.agents.review.view import FileView
-from pipelines.errors import BudgetExceeded, UserError
+from pipelines.errors import BudgetExceeded, Retryable, UserError
 from pipelines.integrations.llm.base import ModelRequest
 from pipelines.model import Change, Unseen
 
 MAX_INPUT_TOKENS = 100_000
+_MAX_REQUESTS = 4
+_NO_ROOM = "no room left in the model's input"
 _MIN_INPUT_TOKENS = 500
 _MARGIN_TOKENS = 500
 _REFUSALS = ("refusal", "filtered")
@@ -37,10 +39,38 @@ class Opinion:
     obstacle: str = ""
     """One sentence, empty if the answer was whole."""
 
+    def followed_by(self, other: "Opinion") -> "Opinion":
+        """Return both opinions as one; the other is on files that are unseen in this one."""
+        asked = {item.path for item in (*other.partial, *other.unseen)}.union(other.seen)
+        return Opinion(
+            proposed=(*self.proposed, *other.proposed),
+            seen=tuple(sorted((*self.seen, *other.seen))),
+            partial=(*self.partial, *other.partial),
+            unseen=(*(item for item in self.unseen if item.path not in asked), *other.unseen),
+            obstacle=other.obstacle,
+        )
+
 
 async def consult(change: Change, views: Mapping[str, FileView], context: AgentContext) -> Opinion:
-    """Return the model's opinion; raises only what a later attempt may get past."""
-    request, selection, obstacle = _prepare(change, tuple(views.values()), context)
+    """Return the model's opinion; raises only what a later attempt may get past.
+
+    What does not fit into one request goes into a next one, four at most.
+    """
+    opinion = await _consult(change, tuple(views.values()), context)
+    for _ in range(_MAX_REQUESTS - 1):
+        left = tuple(views[item.path] for item in opinion.unseen if item.reason == _NO_ROOM)
+        if opinion.obstacle or not left:
+            break
+        try:
+            opinion = opinion.followed_by(await _consult(change, left, context))
+        except Retryable:
+            # What was found by now is worth more than paying for all of it again.
+            break
+    return opinion
+
+
+async def _consult(change: Change, views: tuple[FileView, ...], context: AgentContext) -> Opinion:
+    request, selection, obstacle = _prepare(change, views, context)
     if request is None:
         return _opinion(selection, (), obstacle)
     try:
@@ -59,7 +89,7 @@ def _prepare(
     room = min(MAX_INPUT_TOKENS, model.context_tokens - frame.max_output_tokens - _MARGIN_TOKENS)
     room -= sum(model.estimate_tokens(part.text) for part in frame.system)
     room -= sum(model.estimate_tokens(turn.text) for turn in frame.messages)
-    shortage = "no room left in the model's input"
+    shortage = _NO_ROOM
     obstacle = "The model's context is too small for any changed file"
     while room >= _MIN_INPUT_TOKENS:
         selection = select(views, room, model.estimate_tokens, shortage)

@@ -174,10 +174,37 @@ async def test_the_request_never_exceeds_the_models_context() -> None:
     head = {f"m{n}.py": f"value_{n} = {n}\n" * 900 for n in range(40)}
     model = ScriptedModel(findings(), context_tokens=20_000)
     result = await review(TreeReader({}, head), model)
-    (request,) = model.requests
-    assert model.estimate_tokens(prompt_of(request)) + request.max_output_tokens <= 20_000
+    assert len(model.requests) == 4
+    for request in model.requests:
+        assert model.estimate_tokens(prompt_of(request)) + request.max_output_tokens <= 20_000
     assert result.coverage.total == 40
     assert result.coverage.unseen
+
+
+BIG = {f"m{n}.py": f"value_{n} = {n}\n" * 900 for n in range(6)}
+
+
+async def test_what_does_not_fit_into_one_request_goes_into_the_next() -> None:
+    model = ScriptedModel(findings(proposal("m0.py", 1, "value_0 = 0")), context_tokens=30_000)
+    result = await review(TreeReader({}, BIG), model)
+    assert 1 < len(model.requests) <= 4
+    assert result.coverage.seen == tuple(sorted(BIG))
+    assert result.conclusion is Conclusion.SUCCESS
+    assert len(posted(result)) == 1
+    prefixes = {(r.system[0].text, r.messages[0].parts[0].text) for r in model.requests}
+    assert len(prefixes) == 1, "a provider can cache what never changes"
+
+
+@pytest.mark.parametrize("trouble", [Retryable("Busy."), ModelUnavailable("Gone."), "nonsense"])
+async def test_trouble_with_a_later_request_keeps_what_the_first_one_found(trouble: Answer) -> None:
+    bugs = [proposal(path, 1, f"value_{n} = {n}") for n, path in enumerate(BIG)]
+    model = ScriptedModel(findings(*bugs), trouble, context_tokens=30_000)
+    result = await review(TreeReader({}, BIG), model)
+    assert result.status == "completed"
+    assert posted(result)
+    assert 0 < len(result.coverage.seen) < len(BIG)
+    assert result.coverage.total == len(BIG)
+    assert result.conclusion is Conclusion.NEUTRAL
 
 
 async def test_cancelling_a_review_cancels_the_model() -> None:
