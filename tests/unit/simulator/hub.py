@@ -1,5 +1,6 @@
 """A simulator with one organisation, two people, a repository, an App, and a small client."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,9 +51,14 @@ class Hub:
     statuses: list[int] = field(default_factory=list[int])
 
     def jwt(self, **claims: Any) -> str:
+        return self.jwt_of(self.new_app, **claims)
+
+    def jwt_of(self, new_app: NewApp, **claims: Any) -> str:
+        """An App's JWT; a claim of None is left out."""
         now = int(self.clock.now().timestamp())
-        base = {"iss": str(self.new_app.app.id), "iat": now - 60, "exp": now + 540}
-        return jwt.encode({**base, **claims}, self.new_app.private_key, "RS256")
+        base = {"iss": str(new_app.app.id), "iat": now - 60, "exp": now + 540, **claims}
+        kept = {name: value for name, value in base.items() if value is not None}
+        return jwt.encode(kept, new_app.private_key, "RS256")
 
     async def call(
         self,
@@ -79,7 +85,7 @@ class Hub:
             return Reply(
                 answer.status,
                 answer.headers,
-                await answer.json() if content and is_json else None,
+                json.loads(content) if is_json and content[:1] in (b"{", b"[") else None,
                 content,
             )
 
@@ -94,6 +100,10 @@ class Hub:
         if not self._token:
             self._token = await self.token()
         return await self.call(method, path, body, token=self._token, **headers)
+
+    def expire_token(self) -> None:
+        """Forget the full token, so that the next request takes a new one."""
+        self._token = ""
 
     _token: str = ""
 
