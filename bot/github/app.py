@@ -1,16 +1,17 @@
 """The App itself: its signed identity, and who it is on GitHub."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import jwt
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
+from bot.github.answer import as_list
 from bot.github.wire import Wire, parse
-from pipelines.errors import ConductorError
+from pipelines.errors import ConductorError, Ignorable
 from pipelines.model import Frozen
 from pipelines.ports import Clock
 
@@ -76,6 +77,10 @@ class Identity(Frozen):
     permissions: Mapping[str, str]
 
 
+class NotInstalled(Ignorable):
+    """No account has installed the App yet, or all suspended it."""
+
+
 class _App(Wire):
     id: int
     slug: str
@@ -87,25 +92,38 @@ class _User(Wire):
     login: str
 
 
-class IdentityCard:
-    """Asks GitHub once who the App is, and remembers."""
+class _Installation(Wire):
+    id: int
+    suspended_at: AwareDatetime | None = None
 
-    def __init__(self, client: "GitHubClient") -> None:
-        self._client = client
+
+class IdentityCard:
+    """Asks GitHub once who the App is, and remembers.
+
+    The App's own signature opens only ``/app``; its bot account is a user like others, which GitHub
+    tells to an installation. ``as_installation`` builds the client for one.
+    """
+
+    def __init__(
+        self, app: "GitHubClient", as_installation: Callable[[int], "GitHubClient"]
+    ) -> None:
+        self._app = app
+        self._as_installation = as_installation
         self._lock = asyncio.Lock()
         self._known: Identity | None = None
 
     async def identity(self) -> Identity:
-        """Return the App's identity, in two calls the first time."""
+        """Return the App's identity; raises NotInstalled before the first installation."""
         async with self._lock:
             if self._known is None:
                 self._known = await self._ask()
             return self._known
 
     async def _ask(self) -> Identity:
-        app = parse(_App, await self._client.getitem("/app"), "the App")
+        app = parse(_App, await self._app.getitem("/app"), "the App")
+        client = self._as_installation(await self._installation())
         login = quote(f"{app.slug}[bot]", safe="")
-        user = parse(_User, await self._client.getitem(f"/users/{login}"), "the App's account")
+        user = parse(_User, await client.getitem(f"/users/{login}"), "the App's account")
         return Identity(
             app_id=app.id,
             slug=app.slug,
@@ -113,3 +131,10 @@ class IdentityCard:
             bot_login=user.login,
             permissions=app.permissions,
         )
+
+    async def _installation(self) -> int:
+        for raw in as_list(await self._app.getitem("/app/installations?per_page=100")):
+            found = parse(_Installation, raw, "an installation")
+            if found.suspended_at is None:
+                return found.id
+        raise NotInstalled("The App is not installed anywhere yet; install it in an account.")

@@ -9,6 +9,7 @@ from bot.github.client import Credentials, GitHubClient, api_root
 from bot.github.refusals import Refusals
 from bot.github.throttle import Pace, Throttle
 from bot.github.tokens import (
+    METADATA,
     Grant,
     InstallationCredentials,
     InstallationTokens,
@@ -47,10 +48,10 @@ class GitHub:
         self._refusals = Refusals()
         self.app = self._client(AppKey(app_id, private_key, clock), scope="app")
         self._tokens = InstallationTokens(self.app, clock, register_secret=register_secret)
-        self._card = IdentityCard(self.app)
+        self._card = IdentityCard(self.app, self._as_installation)
 
     async def identity(self) -> Identity:
-        """Return who the App is; asked for once."""
+        """Return who the App is; asked for once. Raises NotInstalled before anybody has it."""
         return await self._card.identity()
 
     def client(
@@ -68,6 +69,12 @@ class GitHub:
         """Return the permissions the installation did not grant, as ``name:level``."""
         grant = Grant(repository.installation_id, repository.id, permissions)
         return (await self._tokens.get(grant)).missing
+
+    def _as_installation(self, installation_id: int) -> GitHubClient:
+        grant = Grant(installation_id, None, METADATA)
+        return self._client(
+            InstallationCredentials(self._tokens, grant), scope=f"github/{installation_id}"
+        )
 
     def _client(
         self, credentials: Credentials, *, scope: str, delivery_id: str = ""

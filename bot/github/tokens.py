@@ -25,6 +25,7 @@ _LEVELS = ("none", "read", "write", "admin")
 Permissions = tuple[tuple[str, str], ...]
 """Names and levels, sorted, so that equal sets are equal keys."""
 
+METADATA: Permissions = (("metadata", "read"),)
 READ: Permissions = (("contents", "read"), ("metadata", "read"), ("pull_requests", "read"))
 WRITE: Permissions = (
     ("checks", "write"),

@@ -82,6 +82,11 @@ class GitHubStub:
         self._routes: dict[tuple[str, str], list[Answering]] = {}
         self.on("GET", "/app", Reply({"id": 77, "slug": "conductor", "permissions": {}}))
         self.on("GET", "/users/conductor[bot]", Reply({"id": BOT_ID, "login": "conductor[bot]"}))
+        self.on(
+            "GET",
+            "/app/installations",
+            Reply([{"id": 8, "suspended_at": "2026-01-01T00:00:00Z"}, {"id": 9}]),
+        )
         self._mints = 0
         self.on("POST", "/app/installations/9/access_tokens", self.mint)
 
