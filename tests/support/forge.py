@@ -108,6 +108,7 @@ class Forge:
     bodies: list[str] = field(default_factory=list[str])
     checks: dict[int, Check] = field(default_factory=dict[int, Check])
     gone: bool = False
+    stranger: bool = False
     findings: dict[str, tuple[Finding, ...]] = field(default_factory=dict[str, tuple[Finding, ...]])
     """Annotations by check name."""
     after_reading: Callable[[], Awaitable[None]] | None = None
@@ -140,7 +141,7 @@ class Forge:
             head_repository_id=REPOSITORY.id,
             title="A change",
             author=pull.author,
-            author_can_write=True,
+            author_can_write=not self.stranger,
             draft=pull.draft,
             open=pull.open,
             paths=tuple(pull.files),

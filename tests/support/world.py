@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from pipelines.stores.backend import StorageBackend
 from pipelines.stores.memory import MemoryBackend
 from pipelines.stores.sqlite import SqliteBackend
 from pipelines.system import SortableIds
-from tests.support.agents import ScriptedAgents
+from tests.support.agents import Script, ScriptedAgents, review
 from tests.support.clock import VirtualClock
 from tests.support.forge import ALICE, REPOSITORY, Faults, Forge, sha
 
@@ -80,16 +80,33 @@ class FaultyBackend(StorageBackend):
 class World:
     """One installation of Conductor that can crash and start again on what it stored."""
 
-    def __init__(self, forge: Forge, clock: VirtualClock, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        forge: Forge,
+        clock: VirtualClock,
+        path: Path | None = None,
+        *,
+        agents: Collection[str] = ("review",),
+        script: Script = review,
+    ) -> None:
+        self.known_agents = frozenset(agents)
         self.forge = forge
         self.clock = clock
         self.path = path
         self.rng = random.Random(7)
-        self.agents = ScriptedAgents(forge.faults)
+        self.agents = ScriptedAgents(forge.faults, script)
         self.accepted: set[str] = set()
+        self.comments: list[str] = []
         self._kept = MemoryBackend(clock) if path is None else None
         self._ids = SortableIds(clock, self.rng)
         self._deliveries = 0
+
+    @classmethod
+    async def started(cls, forge: Forge, **options: Any) -> "World":
+        """A world in memory that has begun."""
+        world = cls(forge, VirtualClock(), **options)
+        await world.start()
+        return world
 
     async def start(self) -> None:
         """Open the store and put every part together, as at the start of the process."""
@@ -107,7 +124,7 @@ class World:
     def _wire(self) -> None:
         clock, forge, bus = self.clock, self.forge, self.bus
         state = self.state = StateManager(self.store, bus, clock)
-        agents = frozenset({"review"})
+        agents = self.known_agents
         self.standing = Standing(self.store)
         self.errors = ErrorHandler(clock=clock, rng=self.rng)
         self.coordinator = Coordinator(
@@ -197,14 +214,15 @@ class World:
     async def comment(self, number: int, text: str, by: Any = ALICE, **fields: Any) -> Accepted:
         """Deliver a comment on a pull request."""
         user = {"id": by.id, "login": by.login, "type": by.type}
-        self._deliveries += 1
+        guid = fields.pop("guid", None) or f"comment-{self._deliveries}"
         comment = {
-            "id": 1000 + self._deliveries,
+            "id": 1000 * number + 1 + sorted({*self.comments, guid}).index(guid),
             "user": user,
             "body": text,
             "created_at": self.clock.now().isoformat(),
             "updated_at": self.clock.now().isoformat(),
         }
+        self.comments.append(guid)
         issue = {
             "number": number,
             "user": user,
@@ -213,7 +231,7 @@ class World:
             "updated_at": self.clock.now().isoformat(),
         } | fields
         return await self.deliver(
-            "issue_comment", action="created", comment=comment, issue=issue, sender=user
+            "issue_comment", guid, action="created", comment=comment, issue=issue, sender=user
         )
 
     async def check(self, action: str, external_id: str, head: str, **fields: Any) -> Accepted:
