@@ -156,14 +156,14 @@ async def test_hidden_characters_never_reach_the_model(hidden: list[str], field:
 @pytest.mark.parametrize("field", ["title", "body", "branch"])
 async def test_hidden_characters_in_the_description_are_reported(field: str) -> None:
     result = await run(*hostile(field, "a\u202eb\U000e0041"), ScriptedModel(findings()))
-    assert "The description held 2 characters that cannot be seen; removed." in result.summary
+    assert "cannot be seen, removed from the description: 2." in result.summary
 
 
 async def test_comments_in_the_description_do_not_reach_the_model_and_are_counted() -> None:
     model = ScriptedModel(findings())
     result = await run(*hostile("body", f"Hello <!-- {MARK} --> there"), model)
     assert MARK not in model.prompt
-    assert "The model did not read 1 hidden comments of the description." in result.summary
+    assert "Hidden comments in the description, not shown to the model: 1." in result.summary
 
 
 TROJANS = {

@@ -1,7 +1,7 @@
 """Reviews a change: reads, checks, asks a model, verifies, compares with before, concludes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from pipelines import globs
@@ -65,11 +65,9 @@ class ReviewAgent(BaseAgent):
         )
         snapshot = _snapshot(task.change, views, texts, coverage)
         followup = follow_up(findings, task.change.prior_findings, snapshot)
-        notes = (*_notes_on_description(task.change), *_notes_on_findings(dropped, left_out))
-        verdict = conclude(
-            followup, coverage, block_on=_block_on(task), obstacle=opinion.obstacle, notes=notes
-        )
-        return _result(task, followup, coverage, verdict, dropped)
+        verdict = conclude(followup, coverage, block_on=_block_on(task), obstacle=opinion.obstacle)
+        notes = "\n".join([verdict.summary, *_notes(task.change, left_out)])
+        return _result(task, followup, coverage, replace(verdict, summary=notes), dropped)
 
 
 async def _views(
@@ -144,7 +142,7 @@ def _result(
         status="completed",
         conclusion=verdict.conclusion,
         title=verdict.title,
-        summary=verdict.summary,
+        summary="\n".join([verdict.summary, *_note_on_dropped(dropped)]),
         findings=worst_first((*followup.new, *followup.repeated)),
         effects=effects,
         coverage=coverage,
@@ -194,22 +192,20 @@ def _block_on(task: Task) -> Severity | None:
     return Severity(str(value))
 
 
-def _notes_on_description(change: Change) -> list[str]:
-    """Say what was taken out of the description before the model read it."""
+def _notes(change: Change, left_out: int) -> list[str]:
+    """Say what was taken out of the description before the model read it, and of the findings."""
     without, comments = strip_comments(change.body)
     hidden = sum(strip_hidden(text)[1] for text in (without, change.title, change.head_ref))
     notes: list[str] = []
     if hidden:
-        notes.append(f"The description held {hidden} characters that cannot be seen; removed.")
+        notes.append(f"Characters that cannot be seen, removed from the description: {hidden}.")
     if comments:
-        notes.append(f"The model did not read {comments} hidden comments of the description.")
-    return notes
-
-
-def _notes_on_findings(dropped: int, left_out: int) -> list[str]:
-    notes: list[str] = []
-    if dropped:
-        notes.append(f"Of the model's findings {dropped} did not stand up to the code; dropped.")
+        notes.append(f"Hidden comments in the description, not shown to the model: {comments}.")
     if left_out:
-        notes.append(f"{left_out} further, less severe findings are not listed.")
+        notes.append(f"Further, less severe findings that are not listed: {left_out}.")
     return notes
+
+
+def _note_on_dropped(dropped: int) -> list[str]:
+    """Say for the check what the review says by its own field."""
+    return [f"Findings of the model that did not stand up to the code: {dropped}."] * bool(dropped)

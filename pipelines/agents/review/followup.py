@@ -69,12 +69,13 @@ def follow_up(
             repeated.append(_as_posted(finding, prior))
     taken = {prior.thread_id for prior in matches.values()}
     left = [prior for prior in live if not prior.resolved and prior.thread_id not in taken]
-    fixed = [prior for prior in left if _is_fixed(prior, snapshot)]
+    gone = [prior for prior in left if _is_fixed(prior, snapshot)]
     return Followup(
         new=new,
         repeated=tuple(repeated),
-        remaining=tuple(prior for prior in left if prior not in fixed),
-        fixed=tuple(fixed),
+        remaining=tuple(prior for prior in left if prior not in gone),
+        # A finding outside the diff has no thread to answer in; it is simply no longer there.
+        fixed=tuple(prior for prior in gone if prior.comment_id),
         dismissed=sum(prior.resolved for prior in matches.values()),
     )
 

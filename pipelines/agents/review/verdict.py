@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pipelines.agents.review.followup import Followup
 from pipelines.model import Conclusion, Coverage, Finding, Severity
 
-_NAMED = 10
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the check run says."""
+    """What the check run says; who shows the summary adds the coverage to it."""
 
     conclusion: Conclusion
     title: str
@@ -20,34 +18,28 @@ class Verdict:
 
 
 def conclude(
-    followup: Followup,
-    coverage: Coverage,
-    *,
-    block_on: Severity | None,
-    obstacle: str,
-    notes: Sequence[str],
+    followup: Followup, coverage: Coverage, *, block_on: Severity | None, obstacle: str
 ) -> Verdict:
     """Judge: failure for what blocks, neutral for what was not looked at, otherwise success.
 
-    ``obstacle`` is the sentence that says why the model's review is missing or incomplete;
-    ``notes`` are further sentences for the summary.
+    ``obstacle`` is the sentence that says why the model's review is missing or incomplete.
     """
     blocking = _count_blocking(followup, block_on)
     counts = _counts(followup)
-    reach = _reach(coverage)
     if blocking:
         conclusion = Conclusion.FAILURE
         title = f"{_many(blocking, 'finding')} at or above {block_on}"
     elif obstacle:
         conclusion, title = Conclusion.NEUTRAL, obstacle
-    elif not coverage.total:
+    elif not coverage.total and coverage.listing_complete:
         conclusion, title = Conclusion.NEUTRAL, "Nothing to review: no changed file is in scope"
     elif not coverage.complete:
-        conclusion, title = Conclusion.NEUTRAL, f"{reach}; {counts}"
+        conclusion, title = Conclusion.NEUTRAL, f"{_reach(coverage)} {counts}"
     else:
         conclusion, title = Conclusion.SUCCESS, counts
-    sentences = [_sentence(counts), _sentence(reach), _sentence(obstacle), *notes]
-    return Verdict(conclusion, title.rstrip("."), "\n".join(s for s in sentences if s))
+    sentences = [counts, obstacle] if obstacle else [counts]
+    summary = "\n".join(f"{sentence.rstrip('.')}." for sentence in sentences)
+    return Verdict(conclusion, title.rstrip("."), summary)
 
 
 def _count_blocking(followup: Followup, block_on: Severity | None) -> int:
@@ -72,19 +64,9 @@ def _severities(findings: Sequence[Finding]) -> str:
 
 
 def _reach(coverage: Coverage) -> str:
-    """Say how much was looked at, and name what was not."""
-    missing = [*coverage.unseen, *coverage.partial]
-    reach = f"{len(coverage.seen)} of {_many(coverage.total, 'file')} reviewed"
-    if missing:
-        names = ", ".join(item.path for item in missing[:_NAMED])
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        reach += f", not wholly: {names}{more}"
-    return reach if coverage.listing_complete else f"{reach}; the list of files is incomplete"
+    reach = f"Looked at {len(coverage.seen)} of {coverage.total} files."
+    return reach if coverage.listing_complete else f"{reach} GitHub did not list all files."
 
 
 def _many(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""

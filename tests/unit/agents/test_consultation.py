@@ -148,7 +148,7 @@ async def test_a_small_budget_buys_a_smaller_review_that_says_so() -> None:
     assert len(model.requests) == 1
     assert 0 < len(result.coverage.seen) < 10
     assert result.conclusion is Conclusion.NEUTRAL
-    assert result.title.startswith(f"{len(result.coverage.seen)} of 10 files reviewed")
+    assert result.title.startswith(f"Looked at {len(result.coverage.seen)} of 10 files.")
     assert result.usage.cost_usd <= 0.021
 
 
@@ -252,7 +252,7 @@ async def test_a_listing_that_stopped_early_is_never_success() -> None:
     listing = ChangedFiles(files=changed_files({}, HEAD).files, complete=False)
     result = await review(TreeReader({}, HEAD, listing), ScriptedModel(findings()))
     assert result.conclusion is Conclusion.NEUTRAL
-    assert "the list of files is incomplete" in result.title
+    assert "GitHub did not list all files." in result.title
 
 
 async def test_a_file_hidden_behind_a_huge_change_is_compared_and_reviewed() -> None:
@@ -273,7 +273,7 @@ async def test_a_file_that_cannot_be_seen_is_said_first() -> None:
     source.unreadable = {"evil.bin": "binary"}
     result = await review(source, ScriptedModel(findings()))
     assert result.conclusion is Conclusion.NEUTRAL
-    assert result.title == "2 of 3 files reviewed, not wholly: evil.bin; No findings"
+    assert result.title == "Looked at 2 of 3 files. No findings"
     assert [(item.path, item.reason) for item in result.coverage.unseen] == [("evil.bin", "binary")]
 
 

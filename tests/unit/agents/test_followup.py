@@ -102,6 +102,14 @@ async def test_a_finding_is_fixed_when_its_file_is_gone_or_as_it_was() -> None:
     assert answered(await second_push(BASE, None, prior)) == ["t1"]
 
 
+async def test_a_finding_that_has_no_thread_vanishes_without_an_answer() -> None:
+    prior = as_prior(await first_finding(), comment_id=0)
+    result = await second_push(FIXED, None, prior, block_on="high")
+    assert result.effects == ()
+    assert result.title == "No findings"
+    assert (await second_push(FIRST, BUG, prior)).effects == ()
+
+
 async def test_a_finding_moves_with_its_code_to_another_file() -> None:
     prior = as_prior(await first_finding())
     moved = await second_push({"b.py": FIRST["a.py"]}, None, prior, block_on="high")

@@ -48,7 +48,7 @@ async def test_nothing_found_is_success_without_a_review() -> None:
     assert result.effects == ()
     assert result.conclusion is Conclusion.SUCCESS
     assert result.title == "No findings"
-    assert result.summary == "No findings.\n1 of 1 file reviewed."
+    assert result.summary == "No findings."
 
 
 @pytest.mark.parametrize(
