@@ -1,6 +1,7 @@
 """The effects of a result, carried out: each allowed by policy, each at most once."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -23,6 +24,7 @@ from pipelines.orchestration.error_handler import Decision, ErrorHandler
 from pipelines.orchestration.execution import step_at
 from pipelines.orchestration.facts import FactFinder
 from pipelines.orchestration.leases import NoLongerWanted, under_lease
+from pipelines.orchestration.outcome import WORST_FIRST
 from pipelines.orchestration.policy import Deny, PolicyEngine
 from pipelines.orchestration.records import EffectRecord
 from pipelines.orchestration.state import StateManager
@@ -30,7 +32,19 @@ from pipelines.orchestration.transitions import EffectsPublished
 from pipelines.orchestration.work import Job, job_of
 from pipelines.ports import Batch, Clock, Lease, Receipt, Reporter
 
+MOVED = "The commit is no longer the head."
+
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of one effect; without a receipt it did not happen, for this reason."""
+
+    receipt: Receipt | None
+    conclusion: Conclusion = Conclusion.SUCCESS
+    """The best that its step may still end as."""
+    reason: str = ""
 
 
 class Publication:
@@ -95,32 +109,35 @@ class Publication:
             raise NoLongerWanted
         result = await self._state.result(lease.message.tenant, run.id, step.name)
         assert result is not None, "a publishing step has a stored result"
-        receipts = await under_lease(
+        fates = await under_lease(
             lease, self._publish(job, run, result.effects), bus=self._bus, clock=self._clock
         )
-        event = _published(step, result, receipts)
+        event = _published(step, result, fates)
         await self._coordinator.apply(lease.message.tenant, run.id, event, settled=lease)
 
-    async def _publish(
-        self, job: Job, run: WorkflowRun, effects: Sequence[Effect]
-    ) -> list[Receipt]:
-        receipts: list[Receipt] = []
+    async def _publish(self, job: Job, run: WorkflowRun, effects: Sequence[Effect]) -> list[Fate]:
+        fates: list[Fate] = []
         for effect in effects:
             now = await self._coordinator.run(run.change.repository.tenant, run.id)
             step = step_at(now, job, StepState.PUBLISHING)
             if now is None or step is None:
                 raise NoLongerWanted
-            receipts.append(await self._carry_out(now, step, effect))
-            if receipts[-1].status == "moved":
+            fates.append(await self._carry_out(now, step, effect))
+            if fates[-1].reason == MOVED:
                 break
-        return receipts
+        return fates
 
-    async def _carry_out(self, run: WorkflowRun, step: Step, effect: Effect) -> Receipt:
+    async def _carry_out(self, run: WorkflowRun, step: Step, effect: Effect) -> Fate:
         verdict = self._policy.check_effect(run, step, effect, await self._facts(run))
         if isinstance(verdict, Deny):
             log.warning("effect denied", run_id=run.id, key=effect.key, reason=verdict.reason)
-            return Receipt(key=effect.key, status="denied", message=verdict.reason)
-        return await self._once(run, effect)
+            return Fate(None, verdict.conclusion, verdict.reason)
+        receipt = await self._once(run, effect)
+        if receipt.status == "moved":
+            return Fate(None, Conclusion.NEUTRAL, MOVED)
+        if receipt.status == "denied":
+            return Fate(None, Conclusion.NEUTRAL, receipt.message)
+        return Fate(receipt)
 
     async def _once(self, run: WorkflowRun, effect: Effect) -> Receipt:
         """Carry the effect out unless it is done; look first if somebody may have."""
@@ -167,16 +184,15 @@ def _posted_before(run: WorkflowRun, effect: Effect) -> bool:
     return isinstance(effect, SubmitReview) and effect.head_sha in run.change.reviewed_shas
 
 
-def _published(step: Step, result: TaskResult, receipts: Sequence[Receipt]) -> EffectsPublished:
+def _published(step: Step, result: TaskResult, fates: Sequence[Fate]) -> EffectsPublished:
     """Return how the step ended, given what became of its effects; never better than it was."""
-    missed = [receipt for receipt in receipts if receipt.status in ("denied", "moved")]
     event = EffectsPublished(step=step.name, attempt=step.attempt)
+    missed = [fate for fate in fates if fate.receipt is None]
     if not missed:
         return event
-    why = missed[0].message or "The commit is no longer the head."
-    count = len(result.effects) - len([r for r in receipts if r not in missed])
-    conclusion = result.conclusion
-    if conclusion is Conclusion.SUCCESS:
-        conclusion = Conclusion.NEUTRAL
-    title = f"{result.title} ({count} of {len(result.effects)} effects not published: {why})"
+    reached = {result.conclusion, *(fate.conclusion for fate in missed)}
+    conclusion = next(conclusion for conclusion in WORST_FIRST if conclusion in reached)
+    total = len(result.effects)
+    count = total - (len(fates) - len(missed))
+    title = f"{result.title} ({count} of {total} effects not published: {missed[0].reason})"
     return event.model_copy(update={"conclusion": conclusion, "title": title})
