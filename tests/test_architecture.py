@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pipelines.integrations": SHARED,
     "pipelines.orchestration.bus": (*SHARED, "pipelines.stores.backend"),
     "pipelines.agents": (*SHARED, "pipelines.integrations", "pipelines.config.schema"),
+    "pipelines.agents.__main__": ("pipelines",),
     "pipelines.orchestration": ("pipelines",),
     "bot.github": (*SHARED, "pipelines.system"),
     "bot.reporting": (*SHARED, "bot.github"),

@@ -1,7 +1,7 @@
 """``/healthz``, ``/readyz`` and ``/metrics``."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -11,15 +11,21 @@ from pipelines.errors import ConductorError
 Check = Callable[[], Awaitable[None]]
 """Returns if all is well; raises ConductorError with the reason if not."""
 
+Depth = Callable[[], Awaitable[Mapping[str, int]]]
+"""Returns how many unsettled messages each queue has."""
+
 CHECK_SECONDS = 2.0
 
 
 class Health:
     """Liveness is answering at all; readiness is that every named check passes now."""
 
-    def __init__(self, checks: dict[str, Check], metrics: Metrics) -> None:
+    def __init__(
+        self, checks: Mapping[str, Check], metrics: Metrics, depth: Depth | None = None
+    ) -> None:
         self._checks = checks
         self._metrics = metrics
+        self._depth = depth
 
     async def live(self, request: web.Request) -> web.Response:
         """Answer 200: the loop turns."""
@@ -40,6 +46,9 @@ class Health:
     async def metrics(self, request: web.Request) -> web.Response:
         """Answer all metrics in Prometheus' text format."""
         del request
+        if self._depth is not None:
+            for queue, depth in (await self._depth()).items():
+                self._metrics.queue_depth.labels(queue).set(depth)
         return web.Response(body=self._metrics.render(), headers={"Content-Type": Metrics.TYPE})
 
 

@@ -11,9 +11,7 @@ import os
 import random
 import signal
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import BinaryIO, Literal
 
 from pipelines.agents.frames import (
@@ -36,25 +34,10 @@ from pipelines.integrations.llm.chain import CallRecord
 from pipelines.integrations.llm.factory import ProviderSettings, build_chain
 from pipelines.integrations.llm.http import Limits, new_client
 from pipelines.model import ChangedFiles, Frozen, Task
-from pipelines.ports import Clock, FileText, Reader
+from pipelines.ports import FileText, Reader
+from pipelines.system import SystemClock
 
 _PR_SET_PDEATHSIG = 1
-
-
-class ProcessClock(Clock):
-    """The machine's time; agents may not import the module that gives it to everybody else."""
-
-    def now(self) -> datetime:
-        """The wall clock in UTC."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """The event loop's kind of time."""
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep for so many seconds."""
-        await asyncio.sleep(seconds)
 
 
 class RemoteReader(Reader):
@@ -86,7 +69,7 @@ class Worker:
         self._source = source
         self._sink = sink
         self._settings = ProviderSettings.from_environment(os.environ)
-        self._clock = ProcessClock()
+        self._clock = SystemClock()
         self._limits = Limits()
         self._http = new_client(self._limits)
         self._runner = LocalRunner(self._models, self._clock, random.SystemRandom())

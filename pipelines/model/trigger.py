@@ -65,7 +65,8 @@ class PullRequestTrigger(TriggerBase):
 
     kind: Literal["pull_request"] = "pull_request"
     action: str
-    number: int = Field(ge=1)
+    number: int = Field(ge=0)
+    """0 for a local branch that has no pull request."""
     head_sha: Sha
     head_ref: str
     base_ref: str

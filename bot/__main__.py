@@ -1,0 +1,5 @@
+"""``python -m bot`` is ``conductor``."""
+
+from bot.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""A small web service that knows the carts of a shop."""

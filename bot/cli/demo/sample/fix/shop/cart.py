@@ -1,0 +1,19 @@
+"""What is in a cart, in cents."""
+
+CARTS: dict[str, list[int]] = {
+    "ada": [1250, 399],
+    "grace": [8900],
+    "new": [],
+}
+
+
+def total(prices: list[int]) -> int:
+    """Return the sum of all prices."""
+    return sum(prices)
+
+
+def average(prices: list[int]) -> float:
+    """Return the mean price of a cart."""
+    if not prices:
+        return 0.0
+    return sum(prices) / len(prices)

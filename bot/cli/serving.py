@@ -1,0 +1,155 @@
+"""One process that receives webhooks and works on them, from its start to its last lease."""
+
+import asyncio
+import random
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+import uvloop
+
+from bot.deliveries.inbox import Inbox
+from bot.deliveries.signature import SignatureVerifier
+from bot.events.decoding import decode
+from bot.events.filters import AppIdentity, Ignored
+from bot.events.triggers import trigger_of
+from bot.github.gateway import GitHub
+from bot.redactor import Redactor
+from bot.settings import ConductorConfig, load_settings
+from bot.telemetry import Metrics, logging_to
+from bot.web.app import create_app
+from bot.web.edge import Address, serving
+from bot.web.health import Health
+from bot.web.webhooks import GitHubWebhook
+from bot.wiring import Services, services
+from bot.worker import Worker, check_heartbeat
+from pipelines.errors import Parked, Retryable, UserError
+from pipelines.orchestration.state import BusJournal
+from pipelines.ports import Clock
+from pipelines.system import SortableIds, SystemClock
+
+LONGEST_RETRY_SECONDS = 30.0
+
+_log = structlog.stdlib.get_logger("bot.cli.serving")
+
+
+def serve_forever() -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish or give back what is under way."""
+    settings = load_settings()
+    redactor, metrics = Redactor(settings.secrets()), Metrics()
+    interactive = sys.stderr.isatty()
+    with logging_to(
+        sys.stderr,
+        level=settings.conductor_log_level,
+        log_format=settings.conductor_log_format or ("console" if interactive else "json"),
+        redactor=redactor,
+        metrics=metrics,
+    ):
+        uvloop.run(_serve(settings, redactor, metrics))
+
+
+class Triage:
+    """Judges a delivery by itself before it is stored; knows our own events once we know us."""
+
+    def __init__(self) -> None:
+        self.identity: AppIdentity | None = None
+
+    def __call__(self, event: str, guid: str, body: bytes) -> str | None:
+        """Return why nothing is to be done, or None; raises Malformed."""
+        payload = decode(body)
+        if self.identity is None:
+            return None
+        meaning = trigger_of(event, guid, payload, self.identity)
+        return meaning.reason if isinstance(meaning, Ignored) else None
+
+
+async def _serve(settings: ConductorConfig, redactor: Redactor, metrics: Metrics) -> None:
+    clock = SystemClock()
+    stopping = _signalled()
+    async with services(
+        settings,
+        clock=clock,
+        ids=SortableIds(clock),
+        rng=random.SystemRandom(),
+        redactor=redactor,
+        metrics=metrics,
+    ) as parts:
+        triage = Triage()
+        webhook = _webhook(settings, parts, metrics, triage, clock)
+        checks = {
+            "storage": parts.store.ping,
+            "worker": partial(check_heartbeat, parts.store),
+        }
+        app = create_app(webhook, Health(checks, metrics, parts.bus.depth))
+        async with serving(app, Address(settings.listen_host, settings.port)) as address:
+            print(f"Listening on http://{address.host}:{address.port}", flush=True)
+            _log.info("listening", host=address.host, port=address.port)
+            working = asyncio.create_task(_work(parts, triage, clock, stopping))
+            await asyncio.wait(
+                {working, asyncio.create_task(stopping.wait())},
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        await working
+
+
+def _webhook(
+    settings: ConductorConfig, parts: Services, metrics: Metrics, triage: Triage, clock: Clock
+) -> GitHubWebhook:
+    secret = settings.github_webhook_secret
+    assert secret is not None, "services() has checked that it is set"
+    verifier = SignatureVerifier(secret, settings.github_webhook_secret_previous)
+    inbox = Inbox(BusJournal(parts.store, parts.bus), clock, triage)
+    return GitHubWebhook(verifier, inbox, metrics, clock)
+
+
+async def _work(parts: Services, triage: Triage, clock: Clock, stopping: asyncio.Event) -> None:
+    """Learn who we are, then work until told to stop; deliveries are stored meanwhile."""
+    asking = asyncio.create_task(_identity(parts.github, clock))
+    told = asyncio.create_task(stopping.wait())
+    await asyncio.wait({asking, told}, return_when=asyncio.FIRST_COMPLETED)
+    if not asking.done():
+        asking.cancel()
+        return
+    triage.identity = asking.result()
+    worker = parts.worker(triage.identity)
+    told.add_done_callback(partial(_stop, worker))
+    await worker.run()
+
+
+def _stop(worker: Worker, told: "asyncio.Task[object]") -> None:
+    del told
+    worker.stop()
+
+
+async def _identity(github: GitHub, clock: Clock) -> AppIdentity:
+    """Ask GitHub who the App is until it answers; raises UserError if it refuses the App."""
+    wait = 1.0
+    while True:
+        try:
+            identity = await github.identity()
+        except (Retryable, Parked) as error:
+            _log.warning("github_not_reached", error=str(error), retry_in_seconds=wait)
+            await clock.sleep(wait)
+            wait = min(2 * wait, LONGEST_RETRY_SECONDS)
+            continue
+        if not identity.bot_id:
+            raise UserError("GitHub did not say which account the App acts as.")
+        return AppIdentity(app_id=identity.app_id, bot_user_id=identity.bot_id, slug=identity.slug)
+
+
+def _signalled() -> asyncio.Event:
+    """Return an event that SIGTERM and Ctrl-C set; a second one ends the process at once."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    cancel: Callable[[], object] = task.cancel
+
+    def asked() -> None:
+        (cancel if stopping.is_set() else stopping.set)()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked)
+    return stopping

@@ -1,0 +1,333 @@
+"""The only place that builds concrete clients, stores and agents, and puts them together."""
+
+import os
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from bot import __version__
+from bot.deliveries.delivery import QUEUE as DELIVERIES
+from bot.events.filters import AppIdentity
+from bot.github.gateway import GitHub
+from bot.github.permissions import PermissionChecker
+from bot.github.source import GitHubSource
+from bot.github.transport import http_client
+from bot.intake import build_intake
+from bot.redactor import Redactor
+from bot.reporting.publisher import GitHubReporter
+from bot.settings import ConductorConfig
+from bot.telemetry import Metrics
+from bot.worker import Lane, Sweep, Worker
+from pipelines.agents.process import ProcessRunner
+from pipelines.agents.registry import AGENTS
+from pipelines.errors import UserError
+from pipelines.integrations.llm.chain import CallRecord
+from pipelines.integrations.llm.factory import ProviderSettings
+from pipelines.orchestration.bus.base import MessageBus
+from pipelines.orchestration.bus.local import LocalBus
+from pipelines.orchestration.coordinator import Coordinator, Timers
+from pipelines.orchestration.dispatch import Dispatcher, Handler
+from pipelines.orchestration.engine import WorkflowEngine
+from pipelines.orchestration.error_handler import ErrorHandler
+from pipelines.orchestration.execution import Execution
+from pipelines.orchestration.facts import FactFinder
+from pipelines.orchestration.policy import PolicyEngine
+from pipelines.orchestration.publication import Publication
+from pipelines.orchestration.reports import Reports
+from pipelines.orchestration.standing import Standing
+from pipelines.orchestration.state import StateManager
+from pipelines.orchestration.work import EFFECTS, REPORTS, TIMERS
+from pipelines.ports import AgentRunner, Clock, Ids, Reporter, Rng, Source
+from pipelines.stores.backend import StorageBackend
+from pipelines.stores.open import open_backend
+
+_log = structlog.stdlib.get_logger("bot.wiring")
+
+SWEEP_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Everything that orchestration asks of the outside."""
+
+    store: StorageBackend
+    bus: MessageBus
+    source: Source
+    reporter: Reporter
+    runner: AgentRunner
+    clock: Clock
+    ids: Ids
+    rng: Rng
+    day_budget_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Orchestration:
+    """The components of the orchestration layer over one store."""
+
+    state: StateManager
+    coordinator: Coordinator
+    standing: Standing
+    errors: ErrorHandler
+    execution: Execution
+    handlers: dict[str, Handler]
+    """By queue; the one of the deliveries is added by whoever takes deliveries in."""
+
+
+def orchestrate(outside: Outside) -> Orchestration:
+    """Put the components together; nothing is started yet."""
+    clock, bus = outside.clock, outside.bus
+    agents = frozenset(AGENTS)
+    state = StateManager(outside.store, bus, clock)
+    standing = Standing(outside.store)
+    errors = ErrorHandler(clock=clock, rng=outside.rng)
+    policy = PolicyEngine()
+    coordinator = Coordinator(
+        state=state, engine=WorkflowEngine(), bus=bus, clock=clock, ids=outside.ids, agents=agents
+    )
+    facts = FactFinder(
+        state=state,
+        standing=standing,
+        clock=clock,
+        agents=agents,
+        day_budget_usd=outside.day_budget_usd,
+    )
+    execution = Execution(
+        coordinator=coordinator,
+        runner=outside.runner,
+        source=outside.source,
+        policy=policy,
+        facts=facts,
+        errors=errors,
+        bus=bus,
+        clock=clock,
+    )
+    publication = Publication(
+        coordinator=coordinator,
+        state=state,
+        reporter=outside.reporter,
+        policy=policy,
+        facts=facts,
+        errors=errors,
+        bus=bus,
+        clock=clock,
+    )
+    reports = Reports(
+        coordinator=coordinator,
+        state=state,
+        reporter=outside.reporter,
+        errors=errors,
+        bus=bus,
+        clock=clock,
+    )
+    handlers: dict[str, Handler] = {
+        "agent.": execution,
+        EFFECTS: publication,
+        REPORTS: reports,
+        TIMERS: Timers(coordinator),
+    }
+    return Orchestration(state, coordinator, standing, errors, execution, handlers)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What one process of Conductor consists of, ready to be used."""
+
+    store: StorageBackend
+    bus: MessageBus
+    github: GitHub
+    orchestration: Orchestration
+    worker: Callable[[AppIdentity], Worker]
+    """Makes the worker once GitHub has said who the App is."""
+
+
+@asynccontextmanager
+async def services(
+    settings: ConductorConfig,
+    *,
+    clock: Clock,
+    ids: Ids,
+    rng: Rng,
+    redactor: Redactor,
+    metrics: Metrics,
+) -> AsyncGenerator[Services]:
+    """Open everything that ``conductor serve`` needs and close it again in order."""
+    app_id, key = _app(settings)
+    store = open_backend(settings.conductor_storage_url, clock)
+    bus = LocalBus(store, clock)
+    http = http_client()
+    github = GitHub(
+        http,
+        app_id=str(app_id),
+        private_key=key,
+        api_url=str(settings.github_api_url),
+        clock=clock,
+        version=__version__,
+        register_secret=redactor.add,
+        on_request=_github_metrics(metrics),
+    )
+    permissions = PermissionChecker(github, clock)
+    runner = ProcessRunner(
+        provider_settings(settings),
+        clock,
+        environ=os.environ,
+        log=_agent_log,
+        redact=redactor,
+        recorder=_model_metrics(metrics),
+    )
+    try:
+        await bus.start()
+        outside = Outside(
+            store=store,
+            bus=bus,
+            source=GitHubSource(github, permissions, clock),
+            reporter=GitHubReporter(github, redact=redactor, base_url=base_url(settings)),
+            runner=runner,
+            clock=clock,
+            ids=ids,
+            rng=rng,
+            day_budget_usd=settings.conductor_budget_usd_per_day,
+        )
+        parts = orchestrate(outside)
+        yield Services(
+            store=store,
+            bus=bus,
+            github=github,
+            orchestration=parts,
+            worker=lambda me: _worker(settings, outside, parts, permissions, me),
+        )
+    finally:
+        await runner.close()
+        await bus.close()
+        await http.aclose()
+        await store.close()
+
+
+def _worker(
+    settings: ConductorConfig,
+    outside: Outside,
+    parts: Orchestration,
+    permissions: PermissionChecker,
+    identity: AppIdentity,
+) -> Worker:
+    intake = build_intake(
+        coordinator=parts.coordinator,
+        state=parts.state,
+        standing=parts.standing,
+        source=outside.source,
+        permissions=permissions,
+        store=outside.store,
+        bus=outside.bus,
+        clock=outside.clock,
+        identity=identity,
+    )
+    dispatcher = Dispatcher(
+        {**parts.handlers, DELIVERIES: intake},
+        bus=outside.bus,
+        errors=parts.errors,
+        clock=outside.clock,
+    )
+    return Worker(
+        name=f"{socket.gethostname()}/{os.getpid()}",
+        lanes=(
+            Lane("deliveries", (DELIVERIES,), 4),
+            Lane("publishing", (EFFECTS, REPORTS, TIMERS), 8),
+            Lane("agents", parts.coordinator.queues, settings.conductor_concurrency),
+        ),
+        dispatcher=dispatcher,
+        bus=outside.bus,
+        store=outside.store,
+        clock=outside.clock,
+        sweeps=(
+            Sweep("deadlines", SWEEP_SECONDS, parts.coordinator.tick_all),
+            Sweep("expired records", SWEEP_SECONDS, outside.store.sweep),
+        ),
+        listener=parts.execution.listening,
+    )
+
+
+def local_worker(outside: Outside, parts: Orchestration) -> Worker:
+    """Return a worker for a run that no delivery started."""
+    dispatcher = Dispatcher(
+        parts.handlers, bus=outside.bus, errors=parts.errors, clock=outside.clock
+    )
+    return Worker(
+        name="local",
+        lanes=(
+            Lane("publishing", (EFFECTS, REPORTS, TIMERS), 4),
+            Lane("agents", parts.coordinator.queues, 8),
+        ),
+        dispatcher=dispatcher,
+        bus=outside.bus,
+        store=outside.store,
+        clock=outside.clock,
+        listener=parts.execution.listening,
+    )
+
+
+def provider_settings(settings: ConductorConfig) -> ProviderSettings:
+    """Return the model providers' keys and addresses."""
+    return ProviderSettings(
+        anthropic_key=settings.anthropic_api_key,
+        anthropic_url=_url(settings.anthropic_base_url),
+        openai_key=settings.openai_api_key,
+        openai_url=_url(settings.openai_base_url),
+        models=settings.conductor_models,
+    )
+
+
+def base_url(settings: ConductorConfig) -> str:
+    """Return Conductor's public address without a slash at its end; empty if there is none."""
+    return _url(settings.conductor_base_url) or ""
+
+
+def _url(value: object) -> str | None:
+    return str(value).rstrip("/") if value else None
+
+
+def _app(settings: ConductorConfig) -> tuple[int, str]:
+    """Return App id and key; raises UserError that names every variable that is missing."""
+    key = settings.private_key()
+    missing = [
+        name
+        for name, value in (
+            ("GITHUB_APP_ID", settings.github_app_id),
+            ("GITHUB_PRIVATE_KEY or GITHUB_PRIVATE_KEY_PATH", key),
+            ("GITHUB_WEBHOOK_SECRET", settings.github_webhook_secret),
+        )
+        if not value
+    ]
+    if settings.github_app_id is None or key is None or missing:
+        raise UserError(f"Set {', '.join(missing)} in the environment or in a .env file.")
+    return settings.github_app_id, key.get_secret_value()
+
+
+def _agent_log(line: str) -> None:
+    _log.info("agent_process", line=line)
+
+
+def _github_metrics(metrics: Metrics) -> Callable[[str, str, int, float], None]:
+    def record(method: str, route: str, status: int, seconds: float) -> None:
+        del route
+        metrics.github_requests.labels(method, str(status)).inc()
+        metrics.github_seconds.observe(seconds)
+
+    return record
+
+
+def _model_metrics(metrics: Metrics) -> Callable[[CallRecord], None]:
+    def record(call: CallRecord) -> None:
+        usage = call.usage
+        for kind, count in (
+            ("input", usage.input_tokens),
+            ("output", usage.output_tokens),
+            ("cache_read", usage.cache_read_tokens),
+            ("cache_write", usage.cache_write_tokens),
+        ):
+            metrics.model_tokens.labels(call.model, kind).inc(count)
+        metrics.model_cost.labels(call.model).inc(usage.cost_usd)
+
+    return record
