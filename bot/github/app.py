@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field
 
 from bot.github.answer import as_list
 from bot.github.wire import Wire, parse
-from pipelines.errors import ConductorError, Ignorable
+from pipelines.errors import ConductorError, Retryable
 from pipelines.model import Frozen
 from pipelines.ports import Clock
 
@@ -77,8 +77,8 @@ class Identity(Frozen):
     permissions: Mapping[str, str]
 
 
-class NotInstalled(Ignorable):
-    """No account has installed the App yet, or all suspended it."""
+class NotInstalled(Retryable):
+    """No account has installed the App yet, or all suspended it; somebody may at any time."""
 
 
 class _App(Wire):

@@ -132,7 +132,8 @@ class GitHubClient(gidgethub_httpx.GitHubAPI):
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Send one request within the limits; returns only answers that are well-formed."""
         self._transport.pin(url)
-        self._refusals.check(self.scope, method, url, self._clock.monotonic())
+        request = (self.scope, method, url, hash(body))
+        self._refusals.check(request, self._clock.monotonic())
         authorization, answer = await self._attempt(method, url, headers, body)
         if answer.status == 401 and await self.credentials.renewed(authorization):
             _, answer = await self._attempt(method, url, headers, body)
@@ -144,7 +145,7 @@ class GitHubClient(gidgethub_httpx.GitHubAPI):
         error = errors.error_of(
             answer, method=method, route=route(url), writes=is_write(method, body), now=now
         )
-        self._refusals.note(self.scope, method, url, answer.status, self._clock.monotonic())
+        self._refusals.note(request, answer.status, self._clock.monotonic())
         if error is not None:
             raise error
         self._throttle.settle(self.scope)

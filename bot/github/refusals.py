@@ -23,15 +23,19 @@ class _Refusal:
     at: float
 
 
+Request = tuple[str, str, str, int]
+"""Scope, method, address and a hash of the body: what makes two requests the same."""
+
+
 class Refusals:
     """Counts identical 4xx answers; from the fifth on, such a request rests for ten minutes."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[str, str, str], _Refusal] = OrderedDict()
+        self._seen: OrderedDict[Request, _Refusal] = OrderedDict()
 
-    def check(self, scope: str, method: str, url: str, now: float) -> None:
+    def check(self, request: Request, now: float) -> None:
         """Raise Retryable if this request was refused too often; ``now`` is monotonic seconds."""
-        known = self._seen.get((scope, method, url))
+        known = self._seen.get(request)
         if known is None or known.count < MOST_ALIKE:
             return
         left = known.at + PAUSE_SECONDS - now
@@ -41,16 +45,14 @@ class Refusals:
                 f"for {left:.0f} s.",
                 retry_after=left,
             )
-        del self._seen[scope, method, url]
+        del self._seen[request]
 
-    def note(self, scope: str, method: str, url: str, status: int, now: float) -> None:
+    def note(self, request: Request, status: int, now: float) -> None:
         """Count a refusal; any other answer clears what was counted."""
-        key = (scope, method, url)
+        known = self._seen.pop(request, None)
         if not 400 <= status < 500 or status in _FINE:
-            self._seen.pop(key, None)
             return
-        known = self._seen.pop(key, None)
         count = known.count + 1 if known is not None and known.status == status else 1
-        self._seen[key] = _Refusal(status, count, now)
+        self._seen[request] = _Refusal(status, count, now)
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)

@@ -195,6 +195,7 @@ async def test_a_request_refused_five_times_alike_rests(
     stub: GitHubStub, gateway: GitHub, clock: VirtualClock
 ) -> None:
     stub.on("GET", HERE, Reply({"message": "Validation Failed"}, 422))
+    stub.on("GET", f"{HERE}/other", Reply({"id": 2}))
     for _ in range(5):
         with pytest.raises(Invalid):
             await get(gateway)
@@ -202,6 +203,7 @@ async def test_a_request_refused_five_times_alike_rests(
         await get(gateway)
     assert caught.value.retry_after == 600
     assert len(stub.calls("GET", HERE)) == 5
+    assert await get(gateway, f"{HERE}/other") == {"id": 2}
     await clock.advance(601)
     stub.on("GET", HERE, Reply({"id": 1}))
     assert await get(gateway) == {"id": 1}

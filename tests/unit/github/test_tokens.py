@@ -4,6 +4,7 @@ from email.utils import formatdate
 import jwt
 import pytest
 
+from bot.github.app import NotInstalled
 from bot.github.errors import BadCredentials, ClockSkew
 from bot.github.gateway import GitHub
 from bot.github.tokens import READ, WRITE, missing_from
@@ -219,6 +220,26 @@ async def test_the_app_learns_who_it_is_once(stub: GitHubStub, gateway: GitHub) 
     assert first == second
     assert (first.bot_id, first.bot_login, first.slug) == (4242, "conductor[bot]", "conductor")
     assert len(stub.calls("GET", "/app")) == 1
+
+
+@pytest.mark.parametrize("listed", [[], [{"id": 9, "suspended_at": "2026-01-01T00:00:00Z"}]])
+async def test_an_app_that_nobody_installed_waits_for_somebody(
+    stub: GitHubStub, gateway: GitHub, listed: object
+) -> None:
+    stub.on("GET", "/app/installations", Reply(listed), Reply([{"id": 9}]))
+    with pytest.raises(NotInstalled, match="install it in an account"):
+        await gateway.identity()
+    assert (await gateway.identity()).bot_id == 4242
+
+
+async def test_the_bot_s_number_is_asked_for_as_an_installation(
+    stub: GitHubStub, gateway: GitHub
+) -> None:
+    await gateway.identity()
+    (mint,) = stub.calls("POST", MINT)
+    assert mint.json == {"permissions": {"metadata": "read"}}
+    (asked,) = stub.calls("GET", "/users/conductor[bot]")
+    assert asked.headers["authorization"] == "Bearer ghs_token_1"
 
 
 def test_a_higher_level_includes_a_lower_one() -> None:
