@@ -41,7 +41,7 @@ Text = Annotated[str, AfterValidator(_encodable)]
 
 
 class ProposedFinding(_Strict):
-    """What the model says it found; nothing of it is believed before it is verified."""
+    """One finding, as the model proposes it."""
 
     path: Text
     side: Literal["new", "old"]
@@ -55,7 +55,7 @@ class ProposedFinding(_Strict):
 
 
 class ReviewAnswer(_Strict):
-    """The whole answer."""
+    """All findings of a review."""
 
     findings: list[ProposedFinding]
 

@@ -33,8 +33,8 @@ class Row:
     mark: str
     number: int
     text: str
-    hunk: int | None
-    """Index of the hunk it belongs to; None for context from around the hunks."""
+    changes: bool
+    """Whether it is in a hunk; otherwise it is context from around the hunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,12 @@ class Selection:
 class _Choice:
     view: FileView
     rows: list[Row]
-    hunks: int
-    """How many hunks are shown, counted from the first."""
+    """The whole file where its text is known, otherwise its hunks."""
     text: str
     cost: int
-    cut: bool
+    shortfall: str = ""
+    """Why the file is not shown whole; empty if all of its changes are."""
+    cut: bool = False
 
 
 def select(
@@ -71,29 +72,41 @@ def select(
 ) -> Selection:
     """Return what fits into so many tokens as ``estimate`` counts them.
 
-    ``shortage`` is the reason given for a file that does not fit.
+    ``shortage`` is the reason given for a file that does not fit. One that would not fit even alone
+    is shown from its start, if at least half of the tokens are left for it.
     """
     left = tokens
     choices: list[_Choice] = []
-    unseen = [Unseen(path=view.path, reason=view.reason) for view in views if view.reason]
-    unchanged = [view.path for view in views if not view.reason and not view.hunks]
+    oversize: list[_Choice] = []
     for view in sorted((view for view in views if view.hunks), key=_value):
-        choice = _first_choice(view, left, estimate)
-        if choice is None:
-            unseen.append(Unseen(path=view.path, reason=shortage))
-            continue
-        left -= choice.cost
-        choices.append(choice)
+        choice = _whole_diff(view, estimate)
+        if choice.cost <= left:
+            left -= choice.cost
+            choices.append(choice)
+        elif choice.cost > tokens:
+            oversize.append(choice)
+    for choice in oversize:
+        if 2 * left >= tokens and _cut(choice, left, estimate):
+            left -= choice.cost
+            choices.append(choice)
     for wanted in (_lines_of_scopes, _lines_of_file):
         for choice in choices:
             left -= _widen(choice, wanted(choice.view), left, estimate)
+    return _selection(views, choices, shortage)
+
+
+def _selection(views: Sequence[FileView], choices: Sequence[_Choice], shortage: str) -> Selection:
+    chosen = {choice.view.path for choice in choices}
+    whole = [choice.view.path for choice in choices if not choice.shortfall]
+    unchanged = [view.path for view in views if not view.reason and not view.hunks]
+    missing = [view for view in views if view.reason or (view.hunks and view.path not in chosen)]
     return Selection(
         blocks=tuple(Block(choice.view, choice.text) for choice in choices),
-        seen=tuple(sorted(unchanged + [c.view.path for c in choices if not _shortfall(c)])),
+        seen=tuple(sorted(whole + unchanged)),
         partial=_by_path(
-            Unseen(path=c.view.path, reason=reason) for c in choices if (reason := _shortfall(c))
+            Unseen(path=c.view.path, reason=c.shortfall) for c in choices if c.shortfall
         ),
-        unseen=_by_path(unseen),
+        unseen=_by_path(Unseen(path=v.path, reason=v.reason or shortage) for v in missing),
     )
 
 
@@ -114,38 +127,49 @@ def _value(view: FileView) -> tuple[int, int, str]:
     return kind, -changed, view.path
 
 
-def _first_choice(view: FileView, tokens: int, estimate: Callable[[str], int]) -> _Choice | None:
-    """Return the whole diff if it fits, otherwise its first hunks that do, otherwise None."""
+def _whole_diff(view: FileView, estimate: Callable[[str], int]) -> _Choice:
     rows = list(_rows(view))
+    shown = [row for row in rows if row.changes]
+    choice = _Choice(view, rows, "", 0)
+    _show(choice, shown, estimate)
+    if any(len(row.text) > MAX_LINE for row in shown):
+        choice.shortfall = f"lines longer than {MAX_LINE} characters were cut"
+    return choice
 
-    def shown(count: int) -> list[Row]:
-        return [row for row in rows if row.hunk is not None and row.hunk < count]
+
+def _cut(choice: _Choice, tokens: int, estimate: Callable[[str], int]) -> bool:
+    """Show only the first lines of the diff that fit; False if no changed line does."""
+    shown = [row for row in choice.rows if row.changes]
 
     def cost(count: int) -> int:
-        return estimate(_render(shown(count))) + estimate(view.path) + _OVERHEAD_TOKENS
+        _show(choice, shown[:count], estimate)
+        return choice.cost
 
-    counts = range(len(view.hunks) + 1)
-    count = len(view.hunks)
-    if cost(count) > tokens:
-        count = bisect_right(counts, tokens, lo=1, key=cost) - 1
-    if count == 0:
-        return None
-    cut = any(len(row.text) > MAX_LINE for row in shown(count))
-    return _Choice(view, rows, count, _render(shown(count)), cost(count), cut)
+    count = bisect_right(range(len(shown) + 1), tokens, lo=1, key=cost) - 1
+    _show(choice, shown[:count], estimate)
+    choice.cut = True
+    done, total = (sum(row.mark != " " for row in rows) for rows in (shown[:count], shown))
+    choice.shortfall = f"only the first {done} of {total} changed lines fit into the model's input"
+    return done > 0
+
+
+def _show(choice: _Choice, rows: Sequence[Row], estimate: Callable[[str], int]) -> None:
+    choice.text = _render(rows)
+    choice.cost = estimate(choice.text) + estimate(choice.view.path) + _OVERHEAD_TOKENS
 
 
 def _widen(
     choice: _Choice, wanted: frozenset[int], tokens: int, estimate: Callable[[str], int]
 ) -> int:
     """Show these lines around the hunks too if they fit; return what that costs."""
-    if choice.hunks < len(choice.view.hunks):
+    if choice.cut:
         return 0
-    shown = [row for row in choice.rows if row.hunk is not None or row.number in wanted]
-    text = _render(shown)
-    cost = estimate(text) + estimate(choice.view.path) + _OVERHEAD_TOKENS
-    if cost <= choice.cost or cost - choice.cost > tokens:
+    text, cost = choice.text, choice.cost
+    _show(choice, [row for row in choice.rows if row.changes or row.number in wanted], estimate)
+    extra = choice.cost - cost
+    if not 0 < extra <= tokens:
+        choice.text, choice.cost = text, cost
         return 0
-    extra, choice.text, choice.cost = cost - choice.cost, text, cost
     return extra
 
 
@@ -181,13 +205,13 @@ def _changed_places(view: FileView) -> Iterator[int]:
 def _rows(view: FileView) -> Iterator[Row]:
     """Yield the file from top to bottom with its deletions; only its hunks if that is all."""
     position = 1
-    for index, hunk in enumerate(view.hunks):
+    for hunk in view.hunks:
         yield from _context(view, position, _first_new(hunk))
         for line in hunk.lines:
             if line.new is not None:
-                yield Row(line.kind, line.new, view.right[line.new], index)
+                yield Row(line.kind, line.new, view.right[line.new], changes=True)
             elif line.old is not None:
-                yield Row("-", line.old, view.left[line.old], index)
+                yield Row("-", line.old, view.left[line.old], changes=True)
         position = _first_new(hunk) + hunk.new_count
     yield from _context(view, position, max(view.right, default=0) + 1)
 
@@ -195,7 +219,7 @@ def _rows(view: FileView) -> Iterator[Row]:
 def _context(view: FileView, start: int, stop: int) -> Iterator[Row]:
     if view.raw is not None:
         for number in range(start, stop):
-            yield Row(" ", number, view.right[number], None)
+            yield Row(" ", number, view.right[number], changes=False)
 
 
 def _first_new(hunk: Hunk) -> int:
@@ -214,10 +238,3 @@ def _render(rows: Sequence[Row]) -> str:
         text = row.text if len(row.text) <= MAX_LINE else row.text[:MAX_LINE] + " [line cut]"
         parts.append(f"{row.number:>6} {row.mark} {text}")
     return "\n".join(parts)
-
-
-def _shortfall(choice: _Choice) -> str:
-    total = len(choice.view.hunks)
-    if choice.hunks < total:
-        return f"only {choice.hunks} of {total} changed sections fit into the model's input"
-    return f"lines longer than {MAX_LINE} characters were cut" if choice.cut else ""

@@ -127,13 +127,23 @@ def test_a_diff_that_does_not_fit_is_shown_in_part_and_says_so() -> None:
     assert "LINE 100" not in text_of(selection)
     assert selection.seen == ()
     (partial,) = selection.partial
-    assert partial.reason == "only 1 of 2 changed sections fit into the model's input"
+    assert partial.reason == "only the first 3 of 4 changed lines fit into the model's input"
 
 
 def test_a_file_that_does_not_fit_is_named_with_the_reason() -> None:
-    selection = pick(views_of({}, {"big.py": "x = 1\n" * 5000, "small.py": "y = 2\n"}), 200)
-    assert selection.seen == ("small.py",)
-    assert [(item.path, item.reason) for item in selection.unseen] == [("big.py", "no room")]
+    head = {"long.py": "x = 1\n" * 100, "longer.py": "x = 1\n" * 110, "short.py": "y = 2\n"}
+    selection = pick(views_of({}, head), 700)
+    assert selection.seen == ("longer.py", "short.py")
+    assert [(item.path, item.reason) for item in selection.unseen] == [("long.py", "no room")]
+
+
+def test_a_file_larger_than_all_the_room_waits_until_half_of_it_is_free() -> None:
+    views = views_of({}, {"huge.py": "x = 1\n" * 5000, "big.py": "y = 2\n" * 100})
+    crowded, alone = pick(views, 700), pick(views[1:], 700)
+    assert [item.path for item in crowded.unseen] == ["huge.py"]
+    (partial,) = alone.partial
+    assert partial.reason.startswith("only the first ")
+    assert partial.reason.endswith(" of 5000 changed lines fit into the model's input")
 
 
 def test_a_line_that_is_cut_makes_its_file_partial() -> None:
