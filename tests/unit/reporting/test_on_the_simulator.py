@@ -3,9 +3,9 @@
 import random
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -16,8 +16,10 @@ from bot.github.throttle import Pace
 from bot.github.transport import http_client
 from bot.reporting.publisher import GitHubReporter
 from bot.simulator import Simulator
+from bot.simulator.faults import Fault
 from bot.simulator.state import Account, PullRequest
 from bot.simulator.state import Repository as SimulatedRepository
+from pipelines.errors import Ambiguous, Retryable
 from pipelines.model import (
     Actor,
     Change,
@@ -50,7 +52,7 @@ class Shop:
     source: GitHubSource
     reporter: GitHubReporter
     permissions: PermissionChecker
-    secrets: list[str] = field(default_factory=list[str])
+    clock: VirtualClock
 
     async def change(self) -> Change:
         trigger = PullRequestTrigger(
@@ -93,7 +95,6 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
         installation = simulator.install(app.app, org)
         await simulator.push(repo, "topic", {"a.py": AFTER}, alice)
         pull = await simulator.open_pull_request(repo, "topic", alice, body="Please look.")
-        secrets: list[str] = []
         github = GitHub(
             http,
             app_id=str(app.app.id),
@@ -101,7 +102,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
             api_url=simulator.base_url,
             clock=clock,
             version="0.0.0",
-            register_secret=secrets.append,
+            register_secret=lambda _: None,
             pace=Pace(write_gap=0.0),
         )
         permissions = PermissionChecker(github, clock)
@@ -116,7 +117,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
             source=GitHubSource(github, permissions, clock),
             reporter=GitHubReporter(github, redact=lambda text: text),
             permissions=permissions,
-            secrets=secrets,
+            clock=clock,
         )
     schema.verify()
 
@@ -248,3 +249,69 @@ async def test_a_person_s_permission_is_what_github_says_now(shop: Shop) -> None
     assert await shop.permissions.level(shop.repository, actor) < Level.WRITE
     impostor = Actor(id=stranger.id, login="alice")
     assert await shop.permissions.level(shop.repository, impostor) is Level.NONE
+
+
+async def until_done(shop: Shop, shown: WorkflowRun, effect: Any) -> int:
+    """Carry an effect out as the coordinator does; returns how many tries it took."""
+    for tries in range(10):
+        try:
+            await shop.reporter.carry_out(shown, effect, repeated=tries > 0)
+        except Retryable:
+            continue
+        return tries + 1
+    raise AssertionError("never done")
+
+
+async def test_writes_that_are_cut_off_are_never_doubled(shop: Shop) -> None:
+    rng = random.Random(5)
+    first = await shop.run()
+    expected = list[str]()
+    cuts: list[Literal["before", "after", ""]] = ["before", "after", "after", ""]
+    for number in range(100):
+        cut = rng.choice(cuts)
+        if cut:
+            shop.simulator.faults.add(Fault(method="POST", path="*/comments", cut=cut))
+        effect = PostComment(
+            number=shop.pull.number, body=f"Number {number}.", reason=f"command/{number}"
+        )
+        assert await until_done(shop, first, effect) == (2 if cut else 1)
+        expected.append(f"Number {number}.")
+        await shop.clock.advance(40)
+    bodies = [comment.body.split("\n")[0] for comment in shop.pull.issue.comments]
+    assert bodies == expected
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+async def test_a_review_and_its_answer_that_are_cut_off_are_never_doubled(
+    shop: Shop, cut: Literal["before", "after"]
+) -> None:
+    first = await shop.run()
+    effect = review(finding(path="a.py", start_line=10, line=10)).model_copy(
+        update={"head_sha": first.change.head_sha, "number": shop.pull.number}
+    )
+    shop.simulator.faults.add(Fault(method="POST", path="*/reviews", cut=cut))
+    assert await until_done(shop, first, effect) == 2
+    (prior,) = (await shop.change()).prior_findings
+    reply = answer(
+        number=shop.pull.number,
+        head_sha=first.change.head_sha,
+        thread_id=prior.thread_id,
+        comment_id=prior.comment_id,
+        fixed_in=first.change.head_sha,
+    )
+    shop.simulator.faults.add(Fault(method="POST", path="*/replies", cut=cut))
+    assert await until_done(shop, first, reply) == 2
+    (thread,) = shop.pull.threads
+    assert len(thread.comments) == 2
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+async def test_a_check_run_that_is_cut_off_is_never_doubled(
+    shop: Shop, cut: Literal["before", "after"]
+) -> None:
+    first = await shop.run()
+    shop.simulator.faults.add(Fault(method="POST", path="*/check-runs", cut=cut))
+    with pytest.raises(Ambiguous):
+        await shop.reporter.report(first, {}, {}, repeated=False)
+    await shop.reporter.report(first, {}, {}, repeated=True)
+    assert len(shop.repo.checks) == 1
