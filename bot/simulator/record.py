@@ -52,11 +52,15 @@ class Observer(Protocol):
         ...
 
 
-class Unobserved:
-    """Looks at nothing."""
+class Observers(list[Observer]):
+    """Any number of observers as one."""
 
     def exchange(self, exchange: Exchange) -> None:
-        """Ignore it."""
+        """Show it to each."""
+        for observer in self:
+            observer.exchange(exchange)
 
     def delivery(self, event: str, body: bytes) -> None:
-        """Ignore it."""
+        """Show it to each."""
+        for observer in self:
+            observer.delivery(event, body)

@@ -19,7 +19,7 @@ from bot.simulator.faults import Faults
 from bot.simulator.limits import Limits
 from bot.simulator.pages import Pages
 from bot.simulator.people import Files, People
-from bot.simulator.record import ApiCall, Observer, Unobserved
+from bot.simulator.record import ApiCall, Observer, Observers
 from bot.simulator.server import MAX_BODY, ApiServer
 from bot.simulator.state import (
     Account,
@@ -80,9 +80,9 @@ class Simulator(People):
         self.world = World(root, clock or SystemClock(), rng or random.Random())  # noqa: S311
         self.limits = Limits(self.world)
         self.faults = Faults()
-        self._observer = observer or Unobserved()
+        self._observers = Observers([observer] if observer else [])
         pages = Pages(self)
-        self._api = ApiServer(self.world, self.limits, self.faults, self._observer, pages)
+        self._api = ApiServer(self.world, self.limits, self.faults, self._observers, pages)
         self._where = (host, port)
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -102,7 +102,7 @@ class Simulator(People):
         host, port = self._runner.addresses[0][:2]
         self.world.base_url = f"http://{host}:{port}"
         self._session = aiohttp.ClientSession(skip_auto_headers=("User-Agent", "Accept-Encoding"))
-        self._sender = Deliveries(self.world, self._session, self._observer)
+        self._sender = Deliveries(self.world, self._session, self._observers)
         self.world.announce = self._sender.announce
         self.world.redeliver = self._sender.redeliver
         return self.base_url
@@ -142,6 +142,10 @@ class Simulator(People):
     def deliveries(self) -> list[Delivery]:
         """Every delivery so far, oldest first."""
         return list(self.world.state.deliveries.values())
+
+    def observe(self, observer: Observer) -> None:
+        """Have somebody else look at what goes over the wire from now on, beside the first."""
+        self._observers.append(observer)
 
     async def settled(self) -> None:
         """Return when no delivery is under way."""

@@ -49,13 +49,13 @@ async def test_every_document_that_can_be_read_is_githubs(hub: Hub) -> None:
     for path in (*AS_APP, installation, f"/app/hook/deliveries/{delivery}"):
         answer = await hub.call("GET", path, token=hub.jwt())
         assert answer.status == 200, (path, answer.json)
-    await _fill(hub, pull.head_sha)
+    await fill(hub, pull.head_sha)
     for path in READS:
         answer = await hub.api("GET", path)
         assert answer.status == 200, (path, answer.json)
 
 
-async def _fill(hub: Hub, head: str) -> None:
+async def fill(hub: Hub, head: str) -> None:
     comments = [
         {"path": "src/a.txt", "line": 10, "side": "RIGHT", "body": "one"},
         {"path": "src/a.txt", "line": 30, "side": "LEFT", "body": "other"},
@@ -130,7 +130,7 @@ async def test_the_git_database_speaks_githubs_shapes(hub: Hub) -> None:
 async def test_every_event_that_people_cause_is_githubs(hub: Hub) -> None:
     sim, pull = hub.simulator, await hub.pull()
     sim.ping(hub.new_app.app)
-    await _fill(hub, pull.head_sha)
+    await fill(hub, pull.head_sha)
     run = next(iter(hub.repo.checks.values()))
     await sim.press_button(hub.repo, run, "fix", hub.alice)
     await sim.rerequest(hub.repo, run, hub.alice)
