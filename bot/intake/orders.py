@@ -44,8 +44,8 @@ from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.transitions import CancelRequested, StepApproved
 from pipelines.ports import Clock, Source
 
-BUTTONS = {"cancel": "cancel", "retry": "retry", "approve": "approve"}
-"""Buttons of checks and the verbs that they stand for."""
+BUTTONS = frozenset({"cancel", "retry", "approve"})
+"""Buttons that do what the verb of that name does; others start the workflows that name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +104,16 @@ class Orders:
         self, changes: Changes, trigger: CheckTrigger, run: WorkflowRun, step: str
     ) -> Ordered:
         """Carry out what a button of one of the run's checks asks for."""
-        verb = BUTTONS.get(trigger.button or "")
-        if verb is None:
-            return Ordered(refusal=f"No workflow here provides the button {trigger.button!r}.")
+        verb = trigger.button or ""
         level = await self._permissions.level(trigger.repository, trigger.actor)
-        if (why := objection(verb, level)) is not None:
+        why = objection(verb, level) if verb in VERBS else f"There is no button {verb!r}."
+        if why is not None:
             return Ordered(refusal=why)
+        if verb not in BUTTONS:
+            change = await self._reread(trigger, run)
+            outcome = await self._evaluation.start(changes, trigger, change, asked=True)
+            nobody = "No workflow of this repository provides this button."
+            return Ordered(outcome.started, "" if outcome.started else nobody)
         arguments = (step,) if verb == "retry" else ()
         scene = Scene(
             verb=verb,

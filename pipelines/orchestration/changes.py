@@ -168,7 +168,10 @@ class Changes:
             if run != self._before[run.id]
         ]
         writes = [*self._writes, *await self._state.writes(*changed)]
-        await self._bus.commit(Batch(writes=writes, messages=self._work(), settled=self._settled))
+        work = self._work()
+        if not (writes or work or self._settled):
+            return
+        await self._bus.commit(Batch(writes=writes, messages=work, settled=self._settled))
         for run_id, commands in self._commands.items():
             for command in commands:
                 if isinstance(command, Abort):

@@ -11,6 +11,7 @@ from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.changes import Changes
 from pipelines.orchestration.engine import WorkflowEngine
 from pipelines.orchestration.error_handler import Decision
+from pipelines.orchestration.records import AgentRecord
 from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.transitions import RunEvent, Ticked
 from pipelines.orchestration.work import AGENT, UNAVAILABLE, job_of
@@ -73,6 +74,10 @@ class Coordinator:
         record = await self._state.group(tenant, group)
         return await self._state.get(tenant, record.run_id) if record else None
 
+    def agent_write(self, record: AgentRecord) -> Write:
+        """Return the write that keeps where an agent is in its lifecycle."""
+        return self._state.agent_write(record)
+
     async def apply(
         self,
         tenant: str,
@@ -120,9 +125,11 @@ class Coordinator:
                 return outcome
 
     async def tick_all(self) -> None:
-        """Let time pass for every live run, so that none waits for a wake-up that was lost."""
+        """End what is beyond its deadline in any run, also where a wake-up was lost."""
+        now = self._clock.now()
         async for run in self._state.live():
-            await self.apply(run.change.repository.tenant, run.id, Ticked())
+            if any(step.deadline and step.deadline <= now for step in run.steps):
+                await self.apply(run.change.repository.tenant, run.id, Ticked())
 
 
 class Timers:

@@ -9,6 +9,7 @@ import structlog
 from pydantic import JsonValue
 
 from pipelines.model import (
+    AgentStatus,
     Conclusion,
     Failure,
     Step,
@@ -25,6 +26,7 @@ from pipelines.orchestration.error_handler import Action, Decision, ErrorHandler
 from pipelines.orchestration.facts import FactFinder
 from pipelines.orchestration.leases import NoLongerWanted, under_lease
 from pipelines.orchestration.policy import Deny, PolicyEngine, RequireApproval
+from pipelines.orchestration.records import AgentRecord
 from pipelines.orchestration.transitions import (
     ApprovalNeeded,
     RunEvent,
@@ -33,7 +35,7 @@ from pipelines.orchestration.transitions import (
     StepFinished,
 )
 from pipelines.orchestration.work import Job, job_of
-from pipelines.ports import AgentRunner, Clock, Lease, Source
+from pipelines.ports import AgentRunner, Clock, Lease, Source, Write
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +66,10 @@ class Execution:
         errors: ErrorHandler,
         bus: MessageBus,
         clock: Clock,
+        worker: str = "local",
     ) -> None:
+        """``worker`` names this process in the records of its agents' lifecycles."""
+        self._worker = worker
         self._coordinator = coordinator
         self._runner = runner
         self._source = source
@@ -87,9 +92,9 @@ class Execution:
         if refusal is not None:
             await self._coordinator.apply(tenant, run.id, refusal, settled=lease)
             return
-        run = await self._coordinator.apply(
-            tenant, run.id, StepClaimed(step=step.name, attempt=step.attempt)
-        )
+        event = StepClaimed(step=step.name, attempt=step.attempt)
+        record = self._lifecycle(lease, step, AgentStatus.RUNNING)
+        run = await self._coordinator.apply(tenant, run.id, event, writes=(record,))
         step = step_at(run, job, StepState.RUNNING)
         if run is None or step is None:
             await self._coordinator.settle(lease)
@@ -172,7 +177,8 @@ class Execution:
                 lease, self._attempt(task), bus=self._bus, clock=self._clock, wanted=wanted
             )
         except NoLongerWanted:
-            await self._coordinator.settle(lease)
+            stopped = self._lifecycle(lease, step, AgentStatus.STOPPED)
+            await self._coordinator.settle(lease, writes=(stopped,))
             return
         counted = step.attempt - step.uncounted
         if isinstance(outcome, TaskResult) and outcome.failure is None:
@@ -215,7 +221,12 @@ class Execution:
         )
         job = job_of(lease.message)
         await self._coordinator.apply(
-            lease.message.tenant, job.run, event, settled=lease, result=(step.name, result)
+            lease.message.tenant,
+            job.run,
+            event,
+            settled=lease,
+            result=(step.name, result),
+            writes=(self._lifecycle(lease, step, AgentStatus.COMPLETED),),
         )
 
     async def _fail(
@@ -242,8 +253,22 @@ class Execution:
             event,
             settled=lease,
             result=(step.name, result) if result else None,
-            writes=remains(lease, decision, self._clock),
+            writes=(
+                self._lifecycle(lease, step, AgentStatus.FAILED),
+                *remains(lease, decision, self._clock),
+            ),
         )
+
+    def _lifecycle(self, lease: Lease, step: Step, status: AgentStatus) -> Write:
+        job = job_of(lease.message)
+        record = AgentRecord(
+            worker=self._worker,
+            agent=step.agent,
+            status=status,
+            task_id=f"{job.run}/{job.step}/{job.attempt}",
+            since=self._clock.now(),
+        )
+        return self._coordinator.agent_write(record)
 
     def _decision(self, outcome: TaskResult | Exception, attempts: int) -> Decision:
         now = self._clock.now()

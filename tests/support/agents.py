@@ -66,6 +66,7 @@ class ScriptedAgents:
         self.cancelled: list[str] = []
         self.running: set[str] = set()
         self.hold: asyncio.Event | None = None
+        self.started = asyncio.Event()
 
     async def run(self, task: Task, reader: Reader) -> TaskResult:
         self.tasks.append(task)
@@ -73,6 +74,7 @@ class ScriptedAgents:
         try:
             self._faults.point("agent")
             await reader.changed_files()
+            self.started.set()
             if self.hold is not None:
                 await self.hold.wait()
             result = self.script(task)

@@ -75,7 +75,7 @@ async def _crash(world: World) -> None:
 async def test_a_crash_at_any_point_loses_and_doubles_nothing(
     story: Story, store: str, tmp_path: Path
 ) -> None:
-    every = 1 if store == "memory" else 3
+    every = 1 if store == "memory" else 5
     for point in range(0, await _points(story), every):
         forge = Forge(faults=Faults(), pulls={5: Pull(5, "one")})
         path = tmp_path / f"{point}.db" if store == "sqlite" else None

@@ -27,8 +27,7 @@ async def reviewing(world: World) -> asyncio.Task[None]:
     lease = await world.claim("agent.review")
     assert lease is not None
     task = asyncio.create_task(world.dispatcher.handle(lease))
-    while not world.agents.running:
-        await asyncio.sleep(0.001)
+    await asyncio.wait_for(world.agents.started.wait(), 5)
     return task
 
 

@@ -197,3 +197,29 @@ workflows:
     assert task.tainted
     await world.check_accounts()
     await world.close()
+
+
+async def test_a_button_that_a_workflow_names_starts_it(world: World, forge: Forge) -> None:
+    forge.config = """\
+version: 1
+workflows:
+  pr: { on: { pull_request: {} }, steps: { review: { agent: review } } }
+  mend: { on: { check_run: { buttons: [fix] } }, steps: { review: { agent: review } } }
+"""
+    await world.pull_request("opened", 5, "one")
+    await world.settle()
+    (run,) = await world.runs()
+    for button in ("fix", "explode"):
+        pressed = {"requested_action": {"identifier": button}}
+        await world.check("requested_action", f"{run.id}/review", "one", **pressed)
+    await world.settle()
+
+    assert [run.workflow for run in await world.runs()] == ["pr", "mend"]
+
+
+async def test_where_each_agent_is_can_be_looked_up(world: World, forge: Forge) -> None:
+    await world.pull_request("opened", 5, "one")
+    await world.settle()
+
+    (record,) = await world.state.agents()
+    assert (record.agent, record.status.value) == ("review", "completed")

@@ -1,0 +1,173 @@
+"""The worker's loops: lanes, slots, draining, signs of life, sweeps."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from bot.worker import DRAIN_SECONDS, Lane, Sweep, Worker, check_heartbeat
+from pipelines.errors import NotStored, UserError
+from pipelines.model import Conclusion
+from pipelines.ports import Batch
+from tests.support.forge import Forge, Pull, sha
+from tests.support.world import World
+
+
+@pytest.fixture
+def forge() -> Forge:
+    return Forge(pulls={number: Pull(number, "one") for number in range(1, 9)})
+
+
+def worker(world: World, *sweeps: Sweep, name: str = "w1") -> Worker:
+    return Worker(
+        name=name,
+        lanes=(
+            Lane("deliveries", ("deliveries",), 2),
+            Lane("publishing", ("effects", "reports", "timers"), 2),
+            Lane("agents", world.coordinator.queues, 2),
+        ),
+        dispatcher=world.dispatcher,
+        bus=world.bus,
+        store=world.store,
+        clock=world.clock,
+        sweeps=sweeps,
+        listener=world.execution.listening,
+    )
+
+
+async def until(world: World, holds: Callable[[], bool], *, seconds: int = 600) -> None:
+    """Let virtual seconds pass, each with room for threads, until something holds."""
+    for _ in range(seconds):
+        if holds():
+            return
+        await world.clock.advance(1)
+        await asyncio.sleep(0.002)
+    raise AssertionError("it never came to hold")
+
+
+async def stop(world: World, working: Worker, task: asyncio.Task[None]) -> None:
+    working.stop()
+    await until(world, task.done)
+    await task
+
+
+async def test_a_worker_brings_deliveries_to_reviews_and_stops_when_told(
+    world: World, forge: Forge
+) -> None:
+    working = worker(world)
+    task = asyncio.create_task(working.run())
+    for number in forge.pulls:
+        await world.pull_request("opened", number, "one")
+    await until(world, lambda: len(forge.done) == len(forge.pulls))
+    await stop(world, working, task)
+
+
+async def test_agents_take_no_more_than_their_slots_and_hold_nobody_else_up(
+    world: World, forge: Forge
+) -> None:
+    world.agents.hold = asyncio.Event()
+    working = worker(world)
+    task = asyncio.create_task(working.run())
+    for number in forge.pulls:
+        await world.pull_request("opened", number, "one")
+    await until(world, lambda: len(forge.checks) == len(forge.pulls))
+
+    assert len(world.agents.running) == 2
+    world.agents.hold.set()
+    await until(world, lambda: len(forge.done) == len(forge.pulls))
+    await stop(world, working, task)
+    assert len(world.agents.tasks) == len(forge.pulls)
+
+
+async def test_what_does_not_finish_while_draining_is_given_back_unharmed(
+    world: World, forge: Forge
+) -> None:
+    world.agents.hold = asyncio.Event()
+    working = worker(world)
+    task = asyncio.create_task(working.run())
+    await world.pull_request("opened", 1, "one")
+    await until(world, lambda: bool(world.agents.running))
+    began = world.clock.monotonic()
+    await stop(world, working, task)
+
+    assert DRAIN_SECONDS <= world.clock.monotonic() - began <= DRAIN_SECONDS + 5
+    assert len(world.agents.cancelled) == 1
+    assert not forge.done
+
+    world.agents.hold = None
+    second = worker(world, name="w2")
+    task = asyncio.create_task(second.run())
+    await until(world, lambda: bool(forge.done))
+    await stop(world, second, task)
+    assert forge.written() == {f"review/1/{sha('one')}": 1}
+
+
+async def test_what_finishes_while_draining_is_kept(world: World, forge: Forge) -> None:
+    world.agents.hold = asyncio.Event()
+    working = worker(world)
+    task = asyncio.create_task(working.run())
+    await world.pull_request("opened", 1, "one")
+    await until(world, lambda: bool(world.agents.running))
+    working.stop()
+    await world.clock.advance(5)
+    world.agents.hold.set()
+    await until(world, task.done)
+    await task
+    await world.settle()
+
+    assert len(world.agents.tasks) == 1
+    assert world.agents.cancelled == []
+
+
+async def test_a_worker_shows_that_it_lives_and_is_missed_when_it_does_not(world: World) -> None:
+    with pytest.raises(UserError, match="conductor worker"):
+        await check_heartbeat(world.store)
+    working = worker(world, name="host/12")
+    task = asyncio.create_task(working.run())
+    await world.clock.advance(60)
+    await asyncio.sleep(0.05)
+    await check_heartbeat(world.store)
+    await stop(world, working, task)
+
+    await world.clock.advance(60)
+    with pytest.raises(UserError):
+        await check_heartbeat(world.store)
+
+
+async def test_a_sweep_that_fails_is_tried_again_next_time(world: World) -> None:
+    seen: list[float] = []
+
+    async def sweep() -> None:
+        seen.append(world.clock.monotonic())
+        if len(seen) == 1:
+            raise NotStored("full")
+
+    working = worker(world, Sweep("storage", 60.0, sweep))
+    task = asyncio.create_task(working.run())
+    await until(world, lambda: len(seen) == 3)
+    await stop(world, working, task)
+
+    assert [later - earlier for earlier, later in itertools.pairwise(seen)] == [60.0, 60.0]
+
+
+async def test_a_run_whose_wake_up_was_lost_ends_at_its_deadline_all_the_same(
+    world: World, forge: Forge
+) -> None:
+    await world.pull_request("opened", 1, "one")
+    await world.work("deliveries", "reports")
+    messages = await world.store.messages()
+    wakes = [message.id for message in messages if message.queue in ("timers", "agent.review")]
+    assert len(wakes) == 2
+    while (lease := await world.claim("timers", "agent.review")) is not None:
+        await world.bus.commit(Batch(settled=[lease]))
+    await world.clock.advance(7 * 3600)
+    while (lease := await world.claim("timers")) is not None:
+        await world.bus.commit(Batch(settled=[lease]))
+
+    working = worker(world, Sweep("deadlines", 60.0, world.coordinator.tick_all))
+    task = asyncio.create_task(working.run())
+    await until(world, lambda: not forge.unfinished())
+    await stop(world, working, task)
+    (run,) = await world.runs()
+    assert run.conclusion is Conclusion.TIMED_OUT
