@@ -117,7 +117,7 @@ class GitRepository:
 
     async def resolve(self, revision: str, kind: str = "commit") -> str | None:
         """Return the object id of a branch, tag, ``refs/…`` or short id; None if there is none."""
-        if not revision or revision.startswith("-"):
+        if not revision or revision.startswith("-") or "\0" in revision:
             return None
         for candidate in (revision, f"refs/heads/{revision}", f"refs/tags/{revision}"):
             try:

@@ -249,7 +249,7 @@ class Pages:
 
 def _number(form: Mapping[str, str], name: str) -> int:
     value = form.get(name, "")
-    if not value.isdigit():
+    if not value.isdecimal():
         raise not_found()
     return int(value)
 

@@ -80,7 +80,7 @@ class Call:
 
     def number(self, name: str) -> int:
         """A numeric path parameter; 404 if it is not a number."""
-        if not self.path[name].isdigit():
+        if not self.path[name].isdecimal():
             raise not_found()
         return int(self.path[name])
 
@@ -105,9 +105,14 @@ class Call:
         value = self.query.get(name, default)
         return value if value in allowed else default
 
+    @property
+    def per_page(self) -> int:
+        """How many rows a page has; GitHub gives at most 100."""
+        return min(max(_positive(self.query.get("per_page"), PER_PAGE), 1), MAX_PER_PAGE)
+
     def window(self, total: int) -> tuple[slice, dict[str, str]]:
         """The slice of a list that the query asks for, and the Link header that goes with it."""
-        size = min(max(_positive(self.query.get("per_page"), PER_PAGE), 1), MAX_PER_PAGE)
+        size = self.per_page
         page = max(_positive(self.query.get("page"), 1), 1)
         last = max((total + size - 1) // size, 1)
         targets: dict[str, int] = {}
@@ -128,7 +133,7 @@ class Call:
 
 
 def _positive(value: str | None, default: int) -> int:
-    return int(value) if value and value.isdigit() else default
+    return int(value) if value and value.isdecimal() and len(value) < 10 else default
 
 
 Handler = Callable[[Call], Awaitable[Answer]]

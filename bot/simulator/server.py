@@ -111,6 +111,8 @@ class ApiServer:
         version = request.headers.get("X-GitHub-Api-Version", VERSION)
         if version not in SUPPORTED_VERSIONS:
             raise Refused(400, f"{version} is not a supported version of the REST API")
+        if "\0" in request.path or any("\0" in value for value in request.query.values()):
+            raise Refused(400, "A path or query with a NUL byte is not valid.")
         if not request.headers.get("User-Agent"):
             raise Refused(403, "Request forbidden by administrative rules. User-Agent is missing.")
         return Call(

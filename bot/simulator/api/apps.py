@@ -118,10 +118,10 @@ async def list_deliveries(call: Call) -> Answer:
     if status in ("success", "failure"):
         found = [d for d in found if (200 <= d.status_code < 400) == (status == "success")]
     cursor = call.query.get("cursor", "").removeprefix("v1_")
-    if cursor and not cursor.isdigit():
+    if cursor and not cursor.isdecimal():
         raise Refused(400, "Invalid cursor")
     found = [d for d in found if not cursor or d.id <= int(cursor)]
-    size = min(int(call.query.get("per_page", "30")), 100)
+    size = call.per_page
     headers: dict[str, str] = {}
     if len(found) > size:
         target = f"{call.url}?per_page={size}&cursor=v1_{found[size].id}"

@@ -1,5 +1,6 @@
 """People and git objects as GraphQL nodes: mappings whose callables resolve fields."""
 
+import zlib
 from typing import Any
 
 from bot.simulator.auth import allows
@@ -50,7 +51,7 @@ def ref(call: Call, repo: Repository, name: str, sha: str) -> Json:
     full_prefix = f"refs/{prefix}/"
     return {
         "__typename": "Ref",
-        "id": node_id("REF", abs(hash((repo.id, name))) % 2**60),
+        "id": node_id("REF", repo.id << 32 | zlib.crc32(name.encode())),
         "name": short,
         "prefix": full_prefix,
         "target": target,
