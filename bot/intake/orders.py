@@ -17,6 +17,7 @@ from bot.commands.handlers import (
     answer,
 )
 from bot.commands.permissions import Level, Permissions, level_of, objection
+from bot.commands.replies import refusal
 from bot.commands.table import VERBS
 from bot.intake import configuration
 from bot.intake.evaluation import Evaluation, Outcome, as_pull_request
@@ -291,7 +292,8 @@ def _reply(trigger: CommandTrigger, answered: Answer, *, starts: bool) -> TaskRe
     """
     effects: list[Effect] = [_react(trigger, "eyes")]
     if answered.text:
-        text = f"@{trigger.actor.login}: {answered.text}" if answered.refused else answered.text
+        refused = answered.refused
+        text = refusal(trigger.actor, answered.text) if refused else answered.text
         reason = f"command/{trigger.comment_id}/{trigger.delivery_id}"
         effects.append(PostComment(number=trigger.number, body=text, reason=reason))
     if answered.refused:

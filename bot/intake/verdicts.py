@@ -5,7 +5,7 @@ from pipelines.model import Change, PullRequestTrigger, Step, TaskResult
 from pipelines.orchestration.changes import DESK, Changes, Plan
 from pipelines.orchestration.error_handler import Decision
 
-WORKFLOW = "/intake"
+WORKFLOW = "(intake)"
 """The name of the run that carries it; no workflow can be called that."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.deliveries.delivery import Delivery, DeliveryStatus
-from bot.deliveries.inbox import Accepted, Inbox
+from bot.deliveries.inbox import Accepted, Inbox, Triaged
 from bot.events.filters import AppIdentity
 from bot.intake import build_intake
 from pipelines.model import WorkflowRun
@@ -188,7 +188,7 @@ class World:
                 **payload,
             }
         ).encode()
-        inbox = Inbox(BusJournal(self.store, self.bus), self.clock, lambda *_: None)
+        inbox = Inbox(BusJournal(self.store, self.bus), self.clock, lambda *_: Triaged("7/42"))
         accepted = await inbox.accept(guid, event, body)
         self.accepted.add(guid)
         return accepted
@@ -298,7 +298,7 @@ class World:
         recent = (await self.state.recent(1000)).runs
         found = [await self.state.get(line.tenant, line.run_id) for line in recent]
         runs = [run for run in found if run is not None]
-        ours = [run for run in runs if not run.workflow.startswith(("/", "."))]
+        ours = [run for run in runs if not run.workflow.startswith(("/", ".", "("))]
         return sorted(ours, key=lambda run: (run.created_at, run.generation))
 
     async def check_accounts(self) -> None:

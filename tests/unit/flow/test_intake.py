@@ -190,7 +190,7 @@ async def test_a_poisonous_delivery_is_buried_with_a_failed_check_and_revived_by
     (delivery,) = (await world.deliveries()).values()
     assert delivery.status is DeliveryStatus.DEAD
     assert forge.conclusions("one") == {
-        "/intake / event": "failure: This event could not be handled"
+        "(intake) / event": "failure: This event could not be handled"
     }
     letters = DeadLetters(world.store, world.bus, world.clock)
     assert [letter.message.id for letter in await letters.list()] == ["delivery/poison"]
@@ -209,7 +209,7 @@ async def test_a_delivery_that_kills_every_worker_is_given_up(world: World, forg
     await world.settle()
 
     assert await statuses(world) == ["dead"]
-    assert "/intake / event" in forge.conclusions("one")
+    assert "(intake) / event" in forge.conclusions("one")
 
 
 async def test_work_for_an_installation_that_is_gone_is_dropped(world: World, forge: Forge) -> None:
