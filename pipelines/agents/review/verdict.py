@@ -20,7 +20,7 @@ class Verdict:
 def conclude(
     followup: Followup, coverage: Coverage, *, block_on: Severity | None, obstacle: str
 ) -> Verdict:
-    """Judge: failure for what blocks, neutral for what was not looked at, otherwise success.
+    """Judge: failure for what blocks, neutral for advice and gaps, success for nothing at all.
 
     ``obstacle`` is the sentence that says why the model's review is missing or incomplete.
     """
@@ -36,7 +36,8 @@ def conclude(
     elif not coverage.complete:
         conclusion, title = Conclusion.NEUTRAL, f"{_reach(coverage)} {counts}"
     else:
-        conclusion, title = Conclusion.SUCCESS, counts
+        advice = followup.new or followup.repeated or followup.remaining
+        conclusion, title = Conclusion.NEUTRAL if advice else Conclusion.SUCCESS, counts
     sentences = [counts, obstacle] if obstacle else [counts]
     summary = "\n".join(f"{sentence.rstrip('.')}." for sentence in sentences)
     return Verdict(conclusion, title.rstrip("."), summary)

@@ -42,7 +42,7 @@ async def ask(*answers: Answer, **task: object) -> tuple[TaskResult, ScriptedMod
 async def test_an_invalid_answer_gets_one_chance_to_be_repaired() -> None:
     result, model = await ask("Sure! {'findings': []}", findings(ONE))
     assert [finding.path for finding in posted(result)] == ["a.py"]
-    assert result.conclusion is Conclusion.SUCCESS
+    assert result.title == "1 new finding (1 high)"
     first, second = model.requests
     assert (first.purpose, second.purpose) == ("review", "review.repair")
     assert second.messages[0] == first.messages[0]
@@ -102,7 +102,7 @@ async def test_an_answer_that_was_cut_off_is_asked_for_again_shorter() -> None:
     result, model = await ask((findings(ONE, TWO)[:-30], "length"), findings(ONE))
     assert "cut off at the output limit" in model.requests[1].messages[-1].text
     assert "at most 10 findings" in model.requests[1].messages[-1].text
-    assert result.conclusion is Conclusion.SUCCESS
+    assert result.title == "1 new finding (1 high)"
 
 
 async def test_a_whole_answer_at_the_limit_is_taken() -> None:
@@ -189,7 +189,7 @@ async def test_what_does_not_fit_into_one_request_goes_into_the_next() -> None:
     result = await review(TreeReader({}, BIG), model)
     assert 1 < len(model.requests) <= 4
     assert result.coverage.seen == tuple(sorted(BIG))
-    assert result.conclusion is Conclusion.SUCCESS
+    assert result.title == "1 new finding (1 high)"
     assert len(posted(result)) == 1
     prefixes = {(r.system[0].text, r.messages[0].parts[0].text) for r in model.requests}
     assert len(prefixes) == 1, "a provider can cache what never changes"
@@ -306,6 +306,7 @@ async def test_every_changed_file_has_exactly_one_state_and_success_means_all_se
     if result.conclusion is Conclusion.SUCCESS:
         assert coverage.complete
         assert coverage.total
+        assert not result.findings
     for effect in result.effects:
         assert isinstance(effect, SubmitReview)
         assert effect.head_sha == task.change.head_sha

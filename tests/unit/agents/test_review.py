@@ -37,7 +37,7 @@ async def test_a_verified_finding_becomes_one_review_at_the_head_commit() -> Non
     assert finding.suggestion == "    return total / len(items) if items else 0"
     assert finding.quote == "    return total / len(items)"
     assert result.effects[0].key == f"review/5/{'a' * 40}"
-    assert result.conclusion is Conclusion.SUCCESS
+    assert result.conclusion is Conclusion.NEUTRAL
     assert result.title == "1 new finding (1 high)"
     assert result.usage.calls == 1
     assert result.coverage.seen == ("src/stats.py",)
@@ -53,7 +53,7 @@ async def test_nothing_found_is_success_without_a_review() -> None:
 
 @pytest.mark.parametrize(
     ("block_on", "conclusion"),
-    [("critical", "success"), ("high", "failure"), ("low", "failure"), (None, "success")],
+    [("critical", "neutral"), ("high", "failure"), ("low", "failure"), (None, "neutral")],
 )
 async def test_findings_block_from_the_configured_severity_on(
     block_on: str | None, conclusion: str
