@@ -4,13 +4,14 @@ import asyncio
 import random
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any, cast
 
 import structlog
 import uvloop
 
-from bot.deliveries.inbox import Inbox
+from bot.deliveries.inbox import Inbox, Triaged
 from bot.deliveries.signature import SignatureVerifier
 from bot.events.decoding import decode
 from bot.events.filters import AppIdentity, Ignored
@@ -56,13 +57,24 @@ class Triage:
     def __init__(self) -> None:
         self.identity: AppIdentity | None = None
 
-    def __call__(self, event: str, guid: str, body: bytes) -> str | None:
-        """Return why nothing is to be done, or None; raises Malformed."""
+    def __call__(self, event: str, guid: str, body: bytes) -> Triaged:
+        """Return whose turn the delivery takes and why it needs no work; raises Malformed."""
         payload = decode(body)
+        tenant = _tenant(payload)
         if self.identity is None:
-            return None
+            return Triaged(tenant)
         meaning = trigger_of(event, guid, payload, self.identity)
-        return meaning.reason if isinstance(meaning, Ignored) else None
+        return Triaged(tenant, meaning.reason if isinstance(meaning, Ignored) else None)
+
+
+def _tenant(payload: Mapping[str, Any]) -> str:
+    """Return installation and repository, for taking turns only; 0 where a payload has none."""
+    return "/".join(_id(payload.get(part)) for part in ("installation", "repository"))
+
+
+def _id(part: object) -> str:
+    number = cast("dict[str, Any]", part).get("id") if isinstance(part, dict) else None
+    return str(number) if type(number) is int and 0 <= number < 1 << 63 else "0"
 
 
 async def _serve(settings: ConductorConfig, redactor: Redactor, metrics: Metrics) -> None:

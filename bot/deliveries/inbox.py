@@ -12,8 +12,17 @@ from pipelines.ports import ABSENT, Batch, Clock, Journal, Message, Write
 REMEMBERED_SECONDS = 7 * 24 * 3600.0
 """How long a delivery is recognised; GitHub redelivers for 3 days, Enterprise Server for 7."""
 
-Triage = Callable[[str, str, bytes], str | None]
-"""``(event, guid, body)`` → why nothing is to be done, or None; raises UserError if malformed."""
+
+@dataclass(frozen=True, slots=True)
+class Triaged:
+    """What a delivery says by itself: whose turn it takes, and why nothing is to be done, if so."""
+
+    tenant: str
+    reason: str | None = None
+
+
+Triage = Callable[[str, str, bytes], Triaged]
+"""Judges ``(event, guid, body)``; raises UserError if the body is malformed."""
 
 
 class Verdict(StrEnum):
@@ -54,7 +63,8 @@ class Inbox:
 
         Raises UserError for a malformed body and NotStored when it could not be stored.
         """
-        reason = self._triage(event, guid, body)
+        triaged = self._triage(event, guid, body)
+        reason = triaged.reason
         delivery = Delivery(
             guid=guid,
             event=event,
@@ -65,14 +75,14 @@ class Inbox:
             finished_at=self._clock.now() if reason else None,
         )
         try:
-            await self._journal.commit(_batch(delivery, hashlib.sha256(body).hexdigest()))
+            await self._journal.commit(_batch(delivery, triaged.tenant, body))
         except Conflict:
-            return await self._seen_before(delivery)
+            return await self._seen_before(delivery, triaged.tenant)
         if reason:
             return Accepted(Verdict.IGNORED, reason)
         return Accepted(Verdict.STORED)
 
-    async def _seen_before(self, delivery: Delivery) -> Accepted:
+    async def _seen_before(self, delivery: Delivery, tenant: str) -> Accepted:
         """Take a redelivered dead letter in again; everything else is a duplicate."""
         key = delivery_key(delivery.guid)
         stored = await self._journal.get(key)
@@ -81,7 +91,7 @@ class Inbox:
         if Delivery.model_validate_json(stored.value).status is not DeliveryStatus.DEAD:
             return Accepted(Verdict.DUPLICATE, "this delivery was accepted before")
         revived = Batch(
-            writes=[_record(delivery, expect=stored.version)], messages=[_message(delivery)]
+            writes=[_record(delivery, expect=stored.version)], messages=[_message(delivery, tenant)]
         )
         try:
             await self._journal.commit(revived)
@@ -90,9 +100,9 @@ class Inbox:
         return Accepted(Verdict.STORED)
 
 
-def _batch(delivery: Delivery, digest: str) -> Batch:
+def _batch(delivery: Delivery, tenant: str, body: bytes) -> Batch:
     seen = Write(
-        key=f"digest/{digest}",
+        key=f"digest/{hashlib.sha256(body).hexdigest()}",
         value=delivery.guid.encode(),
         expect=ABSENT,
         ttl=REMEMBERED_SECONDS,
@@ -100,7 +110,7 @@ def _batch(delivery: Delivery, digest: str) -> Batch:
     waiting = delivery.status is DeliveryStatus.ACCEPTED
     return Batch(
         writes=[_record(delivery, expect=ABSENT), seen],
-        messages=[_message(delivery)] if waiting else [],
+        messages=[_message(delivery, tenant)] if waiting else [],
     )
 
 
@@ -113,11 +123,11 @@ def _record(delivery: Delivery, *, expect: int) -> Write:
     )
 
 
-def _message(delivery: Delivery) -> Message:
+def _message(delivery: Delivery, tenant: str) -> Message:
     return Message(
         id=delivery_key(delivery.guid),
         queue=QUEUE,
-        tenant="0",
+        tenant=tenant,
         body={"guid": delivery.guid},
         enqueued_at=delivery.received_at,
     )

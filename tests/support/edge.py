@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import httpx2
 from pydantic import SecretStr
 
-from bot.deliveries.inbox import Inbox, Triage
+from bot.deliveries.inbox import Inbox, Triage, Triaged
 from bot.deliveries.signature import SignatureVerifier
 from bot.telemetry import Metrics
 from bot.web.app import create_app
@@ -46,7 +46,7 @@ def headers(body: bytes, **changes: str | None) -> dict[str, str]:
     return {name: value for name, value in complete.items() if value is not None}
 
 
-def triage(event: str, guid: str, body: bytes) -> str | None:
+def triage(event: str, guid: str, body: bytes) -> Triaged:
     """Ignores what says so, refuses what is not a JSON object."""
     try:
         payload = json.loads(body)
@@ -54,7 +54,8 @@ def triage(event: str, guid: str, body: bytes) -> str | None:
         raise UserError("The body is not JSON.") from error
     if not isinstance(payload, dict):
         raise UserError("The body is not a JSON object.")
-    return "nothing is to be done" if event == "ping" or "ignore" in payload else None
+    idle = event == "ping" or "ignore" in payload
+    return Triaged("7/42", "nothing is to be done" if idle else None)
 
 
 @dataclass

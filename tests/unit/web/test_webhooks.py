@@ -28,7 +28,8 @@ async def test_a_signed_delivery_is_stored_and_queued_before_it_is_answered() ->
         assert delivery
         assert delivery.status is DeliveryStatus.ACCEPTED
         assert delivery.payload == BODY.decode()
-        assert [m.body for m in await edge.store.messages()] == [{"guid": GUID}]
+        (message,) = await edge.store.messages()
+        assert (message.body, message.tenant) == ({"guid": GUID}, "7/42")
 
 
 async def test_the_same_delivery_again_is_a_duplicate_and_queues_nothing() -> None:
