@@ -6,6 +6,7 @@ import ssl
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx2
@@ -35,11 +36,13 @@ OnRequest = Callable[[str, str, int, float], None]
 def http_client(*, limit: int = 100, verify: ssl.SSLContext | bool = True) -> httpx2.AsyncClient:
     """Return the connection pool for GitHub; whoever asks for it closes it.
 
-    Redirects are followed by Transport, never by it.
+    Redirects are followed by Transport, never by it; cookies are not kept, because installations
+    share it.
     """
     return httpx2.AsyncClient(
         timeout=TIMEOUT,
         follow_redirects=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         verify=verify,
         limits=httpx2.Limits(max_connections=limit, max_keepalive_connections=20),
     )

@@ -8,6 +8,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
 from bot.github.errors import (
     BadAnswer,
@@ -183,6 +184,24 @@ async def test_a_missing_permission_is_named(stub: GitHubStub, gateway: GitHub) 
     with pytest.raises(Forbidden, match="it needs checks=write") as caught:
         await get(gateway)
     assert caught.value.needed == "checks=write"
+
+
+async def test_a_rejected_api_version_is_told_in_github_s_words(
+    stub: GitHubStub, gateway: GitHub
+) -> None:
+    stub.on("GET", HERE, Reply({"message": "Version 2026-03-10 is not supported."}, 400))
+    with pytest.raises(Invalid, match="with 400: Version 2026-03-10 is not supported"):
+        await get(gateway)
+
+
+async def test_headers_that_are_sent_twice_are_read_with_distrust(
+    stub: GitHubStub, gateway: GitHub
+) -> None:
+    twice = CIMultiDict[str]([("x-ratelimit-remaining", "0"), ("x-ratelimit-remaining", "7")])
+    twice.extend([("x-ratelimit-limit", "60"), ("x-ratelimit-reset", "99999999999")])
+    stub.on("GET", HERE, Reply({"id": 1}, headers=twice))
+    assert await get(gateway) == {"id": 1}
+    assert await get(gateway) == {"id": 1}
 
 
 async def test_a_suspended_installation_drops_its_work(stub: GitHubStub, gateway: GitHub) -> None:
@@ -445,6 +464,15 @@ async def test_only_the_configured_origin_is_pinned(url: str) -> None:
         for other in ("https://api.github.com.evil.example/", "http://api.github.com/", "x", ""):
             with pytest.raises(ForeignAddress):
                 transport.pin(other)
+
+
+async def test_no_cookie_is_carried_from_one_request_to_the_next(
+    stub: GitHubStub, gateway: GitHub
+) -> None:
+    stub.on("GET", HERE, Reply({"id": 1}, headers={"set-cookie": "session=1; Path=/"}))
+    await get(gateway)
+    await get(gateway)
+    assert all("cookie" not in seen.headers for seen in stub.seen)
 
 
 # --- size and time -------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from multidict import CIMultiDict
 
 from bot.github.gateway import GitHub
 from bot.github.throttle import Pace
@@ -140,7 +141,10 @@ class GitHubStub:
             return web.Response()
         body = json.dumps(reply.data).encode() if reply.body is None else reply.body
         date = formatdate(self.now().timestamp(), usegmt=True)
-        headers = {"content-type": reply.content_type, "date": date, **reply.headers}
+        headers = CIMultiDict({"content-type": reply.content_type})
+        if "date" not in reply.headers:
+            headers["date"] = date
+        headers.extend(reply.headers)
         return web.Response(status=reply.status, body=body, headers=headers)
 
     @asynccontextmanager
