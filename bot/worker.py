@@ -171,6 +171,9 @@ class Worker:
                 await sweep.action()
             except ConductorError as error:
                 log.warning("sweep failed", sweep=sweep.name, error=str(error))
+            except Exception:
+                # One unreadable record must not keep the worker from its work.
+                log.exception("sweep failed", sweep=sweep.name)
             await self._clock.sleep(sweep.seconds)
 
     async def _beat(self) -> None:

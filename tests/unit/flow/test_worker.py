@@ -142,6 +142,8 @@ async def test_a_sweep_that_fails_is_tried_again_next_time(world: World) -> None
         seen.append(world.clock.monotonic())
         if len(seen) == 1:
             raise NotStored("full")
+        if len(seen) == 2:
+            raise ValueError("unreadable")
 
     working = worker(world, Sweep("storage", 60.0, sweep))
     task = asyncio.create_task(working.run())
