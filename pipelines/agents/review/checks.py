@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from pipelines.agents.hidden import BIDI_CONTROLS, describe
 from pipelines.agents.review.identity import Anchor, fingerprint
-from pipelines.agents.review.view import FileView
+from pipelines.agents.review.view import FileView, excerpt
 from pipelines.model import Finding, Severity
 
 HIDDEN = "hidden-characters"
@@ -68,7 +68,7 @@ def _place(view: FileView, line: int, category: str, severity: Severity) -> _Pla
         line=line,
         severity=severity,
         category=category,
-        quote=shown,
+        quote=excerpt([shown]),
         anchor=str(Anchor.of(severity, [shown])),
         in_diff=view.places.allows("RIGHT", line, line),
     )

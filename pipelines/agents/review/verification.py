@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pipelines.agents.hidden import strip_hidden
 from pipelines.agents.review.answer import ProposedFinding
 from pipelines.agents.review.identity import Anchor, fingerprint
-from pipelines.agents.review.view import FileView
+from pipelines.agents.review.view import FileView, excerpt
 from pipelines.diff import Side, apply_suggestion, split_lines
 from pipelines.model import Finding, Severity
 from pipelines.redaction import REDACTED, redact
@@ -70,7 +70,7 @@ def _verified(proposal: ProposedFinding, view: FileView | None) -> Finding | Non
         category=proposal.category,
         title=_clean(" ".join(proposal.title.split()), _MAX_TITLE),
         explanation=_clean(proposal.explanation.strip(), _MAX_EXPLANATION),
-        quote="\n".join(lines),
+        quote=excerpt(lines),
         suggestion=_suggestion(proposal, view, start, quoted) if offered else None,
         anchor=str(Anchor.of(severity, lines, side)),
         in_diff=in_diff,

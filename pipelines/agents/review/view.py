@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -24,6 +24,8 @@ from pipelines.ports import FileText
 from pipelines.redaction import find_secrets
 
 _MAX_COMPARED_LINES = 5_000
+_MAX_QUOTED = 500
+"""Characters of a line that a finding carries."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,13 @@ def _text_of(text: FileText | None) -> str | None:
 def shown_lines(text: str) -> list[str]:
     """Return a text's lines as they may be shown."""
     return list(_shown(_numbered(text)).values())
+
+
+def excerpt(lines: Iterable[str]) -> str:
+    """Return quoted lines as one text, in which a line of minified code is cut."""
+    return "\n".join(
+        line if len(line) <= _MAX_QUOTED else f"{line[:_MAX_QUOTED]}…" for line in lines
+    )
 
 
 def _unseen(file: ChangedFile, reason: str) -> FileView:

@@ -179,6 +179,13 @@ def test_the_models_words_are_cut_cleaned_and_on_one_line() -> None:
     assert "\u200b" not in finding.explanation
 
 
+def test_a_line_of_minified_code_is_quoted_in_part() -> None:
+    views = views_of({}, {"a.js": "var a=1;" * 100_000 + "\n"})
+    finding = check(views, path="a.js", line=1, quote="var a=1;")
+    assert finding
+    assert len(finding.model_dump_json()) < 2_000
+
+
 def test_the_same_finding_is_listed_once_at_its_worst() -> None:
     values = [proposal("a.py", 10, "    value = rows[3]", severity=s) for s in ("low", "critical")]
     kept, _ = verify([ProposedFinding.model_validate(v) for v in values], VIEWS)
