@@ -103,14 +103,14 @@ class Evaluation:
         plan = plan_of(loaded.file, old.workflow, old.group, again=True, rerun_of=old.id)
         return Outcome((await changes.start(plan, trigger, change, config_sha(change)),))
 
-    async def close(self, changes: Changes, trigger: Trigger, change: Change) -> tuple[str, ...]:
+    async def close(self, changes: Changes, change: Change) -> tuple[str, ...]:
         """Cancel what still runs for a pull request that was closed; return the runs' ids."""
+        assert change.number is not None
         tenant, stopped = change.repository.tenant, list[str]()
         reason = CancelRequested(reason="The pull request was closed.")
-        async for run in self.newest(trigger, change):
-            if run.live:
-                await changes.advance(tenant, run.id, reason)
-                stopped.append(run.id)
+        async for run in self._coordinator.live_on(tenant, change.number):
+            await changes.advance(tenant, run.id, reason)
+            stopped.append(run.id)
         return tuple(stopped)
 
     async def newest(self, trigger: Trigger, change: Change) -> AsyncIterator[WorkflowRun]:
@@ -131,6 +131,8 @@ class Evaluation:
         again: bool = False,
     ) -> tuple[Admission, ...]:
         """Judge the configuration where it is broken, proposed anew, or was broken before."""
+        if change.number is not None and not change.open:
+            return ()
         plan = configuration.plan_of(cause, again=again)
         before = await self._coordinator.newest(change.repository.tenant, plan.group)
         failed = before is not None and before.conclusion is Conclusion.FAILURE

@@ -163,7 +163,7 @@ class Intake:
             if trigger.action == "closed" and change.open:
                 raise Ignorable("The pull request is open again.")
             if not change.open:
-                stopped = await self._evaluation.close(changes, trigger, change)
+                stopped = await self._evaluation.close(changes, change)
                 if trigger.action != "closed":
                     return Ending(DeliveryStatus.IGNORED, "The pull request is closed.", stopped)
         outcome = await self._evaluation.start(changes, trigger, change)

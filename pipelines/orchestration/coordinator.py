@@ -1,6 +1,6 @@
 """The Agent Coordinator: starts runs, lets events happen to them, routes their steps to agents."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import TypeVar
 
 import structlog
@@ -8,7 +8,7 @@ import structlog
 from pipelines.errors import Conflict
 from pipelines.model import TaskResult, WorkflowRun
 from pipelines.orchestration.bus.base import MessageBus
-from pipelines.orchestration.changes import Changes
+from pipelines.orchestration.changes import ANSWERS, Changes
 from pipelines.orchestration.engine import WorkflowEngine
 from pipelines.orchestration.error_handler import Decision
 from pipelines.orchestration.records import AgentRecord
@@ -73,6 +73,16 @@ class Coordinator:
         """Return the newest run of a group, or None if it never had one."""
         record = await self._state.group(tenant, group)
         return await self._state.get(tenant, record.run_id) if record else None
+
+    async def live_on(self, tenant: str, number: int) -> AsyncIterator[WorkflowRun]:
+        """Yield every live run for a pull request, whatever its workflow was or is called.
+
+        Answers to commands are left out: they are not work on the pull request.
+        """
+        async for run in self._state.live():
+            here = run.change.repository.tenant == tenant and run.change.number == number
+            if here and run.workflow != ANSWERS:
+                yield run
 
     def agent_write(self, record: AgentRecord) -> Write:
         """Return the write that keeps where an agent is in its lifecycle."""

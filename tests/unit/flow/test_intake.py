@@ -291,11 +291,13 @@ async def test_closing_a_pull_request_cancels_what_runs_and_reopening_starts_it_
     await world.pull_request("opened", 5, "one")
     await world.work("deliveries", "reports")
     forge.pulls[5].open = False
+    forge.config = BROKEN  # what runs is stopped all the same
     await world.pull_request("closed", 5, "one")
     await world.settle()
     assert (await only_run(world)).reason == "The pull request was closed."
 
     forge.pulls[5].open = True
+    forge.config = None
     await world.pull_request("reopened", 5, "one")
     await world.settle()
     assert forge.conclusions("one") == {"pull-request / review": "neutral: 1 finding"}
