@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import cast
 
 from aiohttp import web
 
@@ -35,9 +36,10 @@ class _Refusal(asyncio.Protocol):
     """Says "busy" and hangs up."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(_TOO_MANY)
-        transport.close()
+        # uvloop's transports have the methods without being asyncio's by type.
+        writing = cast("asyncio.WriteTransport", transport)
+        writing.write(_TOO_MANY)
+        writing.close()
 
 
 @asynccontextmanager

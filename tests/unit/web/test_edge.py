@@ -3,8 +3,10 @@
 import asyncio
 import gzip
 import resource
+from typing import Any
 
 import pytest
+import uvloop
 
 from bot.web.body import BodyReader
 from bot.web.edge import Limits
@@ -60,7 +62,12 @@ async def test_a_chunked_body_without_an_end_is_cut_at_the_cap() -> None:
         assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-async def test_connections_beyond_the_limit_are_told_so() -> None:
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_connections_beyond_the_limit_are_told_so_on_either_loop(run: Any) -> None:
+    run(_more_connections_than_allowed())
+
+
+async def _more_connections_than_allowed() -> None:
     async with running_edge(limits=Limits(connections=2)) as edge:
         held = [await raw(edge, b"GET /healthz HTTP/1.1\r\n") for _ in range(2)]
         assert (await rest(*await raw(edge, b""))).startswith(b"HTTP/1.1 503 ")
