@@ -14,8 +14,6 @@ JsonDict = dict[str, JsonValue]
 MAX_DEPTH = 64
 MAX_DIGITS = 25
 
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _HALF_OR_NUL = re.compile(r"\\u(?:0000|[dD][89abcdefABCDEF])")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -30,7 +28,6 @@ class Malformed(UserError):
 
 def decode(body: bytes) -> JsonDict:
     """Return the object that the body holds, without NUL and half characters; raises Malformed."""
-    _limit_depth(body)
     try:
         text = body.decode()
         value: object = json.loads(
@@ -45,25 +42,28 @@ def decode(body: bytes) -> JsonDict:
     except json.JSONDecodeError as error:
         reason = f"it is not JSON (line {error.lineno}, column {error.colno})"
         raise Malformed(reason) from error
+    except RecursionError as error:
+        raise _too_deep() from error
     if not isinstance(value, dict):
         raise Malformed("it is JSON, but not an object")
     payload = cast("JsonDict", value)
+    _limit_depth(payload)
     return cast("JsonDict", _cleaned(payload)) if _HALF_OR_NUL.search(text) else payload
 
 
-def _limit_depth(body: bytes) -> None:
-    """Refuse deep nesting before a recursive parser sees it.
-
-    Brackets outside strings are taken away from the inside out, a level a round.
-    """
-    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
+def _limit_depth(payload: JsonDict) -> None:
+    """Refuse what is nested deeper than anybody should follow by recursion, level by level."""
+    level: list[JsonDict | list[JsonValue]] = [payload]
     for _ in range(MAX_DEPTH):
-        rest = brackets.replace(b"[]", b"").replace(b"{}", b"")
-        if len(rest) == len(brackets):
-            break
-        brackets = rest
-    if brackets:
-        raise Malformed(f"its brackets do not match or are nested more than {MAX_DEPTH} deep")
+        inside = (part.values() if isinstance(part, dict) else part for part in level)
+        level = [item for items in inside for item in items if isinstance(item, (dict, list))]
+        if not level:
+            return
+    raise _too_deep()
+
+
+def _too_deep() -> Malformed:
+    return Malformed(f"it is nested more than {MAX_DEPTH} deep")
 
 
 def _object(pairs: list[tuple[str, JsonValue]]) -> JsonDict:
