@@ -9,15 +9,17 @@ import io
 import logging
 import logging.handlers
 import queue
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager, suppress
 from typing import Literal, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from pydantic import JsonValue
 
 from bot.redactor import Redactor
+from pipelines.orchestration.news import Ending
 
 LogFormat = Literal["console", "json"]
 
@@ -66,9 +68,7 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
             registry=r,
         )
-        self.runs = Counter(
-            "conductor_runs", "Runs that ended", ["workflow_kind", "conclusion"], registry=r
-        )
+        self.runs = Counter("conductor_runs", "Runs that ended", ["conclusion"], registry=r)
         self.steps = Histogram(
             "conductor_step_duration_seconds",
             "From a step's claim to its end",
@@ -97,6 +97,20 @@ class Metrics:
         self.logs_dropped = Counter(
             "conductor_log_lines_dropped", "Log lines shed because the sink was slow", registry=r
         )
+
+    async def follow(self, news: AsyncIterator[JsonValue]) -> None:
+        """Count what ended, for as long as there are news."""
+        async for item in news:
+            ending = Ending.model_validate(item)
+            match ending.what:
+                case "run":
+                    self.runs.labels(str(ending.conclusion)).inc()
+                case "step" if ending.seconds is not None:
+                    self.steps.labels(ending.name, str(ending.conclusion)).observe(ending.seconds)
+                case "message":
+                    self.dead_letters.labels(ending.name).inc()
+                case _:
+                    continue
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

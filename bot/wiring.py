@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -22,114 +22,21 @@ from bot.settings import ConductorConfig
 from bot.telemetry import Metrics
 from bot.worker import Lane, Sweep, Worker
 from pipelines.agents.process import ProcessRunner
-from pipelines.agents.registry import AGENTS
 from pipelines.errors import UserError
 from pipelines.integrations.llm.chain import CallRecord
 from pipelines.integrations.llm.factory import ProviderSettings
+from pipelines.orchestration.assembly import Orchestration, Outside, orchestrate
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.bus.local import LocalBus
-from pipelines.orchestration.coordinator import Coordinator, Timers
-from pipelines.orchestration.dispatch import Dispatcher, Handler
-from pipelines.orchestration.engine import WorkflowEngine
-from pipelines.orchestration.error_handler import ErrorHandler
-from pipelines.orchestration.execution import Execution
-from pipelines.orchestration.facts import FactFinder
-from pipelines.orchestration.policy import PolicyEngine
-from pipelines.orchestration.publication import Publication
-from pipelines.orchestration.reports import Reports
-from pipelines.orchestration.standing import Standing
-from pipelines.orchestration.state import StateManager
+from pipelines.orchestration.dispatch import Dispatcher
 from pipelines.orchestration.work import EFFECTS, REPORTS, TIMERS
-from pipelines.ports import AgentRunner, Clock, Ids, Reporter, Rng, Source
+from pipelines.ports import AgentRunner, Clock, Ids, Rng
 from pipelines.stores.backend import StorageBackend
 from pipelines.stores.open import open_backend
 
 _log = structlog.stdlib.get_logger("bot.wiring")
 
 SWEEP_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """Everything that orchestration asks of the outside."""
-
-    store: StorageBackend
-    bus: MessageBus
-    source: Source
-    reporter: Reporter
-    runner: AgentRunner
-    clock: Clock
-    ids: Ids
-    rng: Rng
-    day_budget_usd: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Orchestration:
-    """The components of the orchestration layer over one store."""
-
-    state: StateManager
-    coordinator: Coordinator
-    standing: Standing
-    errors: ErrorHandler
-    execution: Execution
-    handlers: dict[str, Handler]
-    """By queue; the one of the deliveries is added by whoever takes deliveries in."""
-
-
-def orchestrate(outside: Outside) -> Orchestration:
-    """Put the components together; nothing is started yet."""
-    clock, bus = outside.clock, outside.bus
-    agents = frozenset(AGENTS)
-    state = StateManager(outside.store, bus, clock)
-    standing = Standing(outside.store)
-    errors = ErrorHandler(clock=clock, rng=outside.rng)
-    policy = PolicyEngine()
-    coordinator = Coordinator(
-        state=state, engine=WorkflowEngine(), bus=bus, clock=clock, ids=outside.ids, agents=agents
-    )
-    facts = FactFinder(
-        state=state,
-        standing=standing,
-        clock=clock,
-        agents=agents,
-        day_budget_usd=outside.day_budget_usd,
-    )
-    execution = Execution(
-        coordinator=coordinator,
-        runner=outside.runner,
-        source=outside.source,
-        policy=policy,
-        facts=facts,
-        errors=errors,
-        bus=bus,
-        clock=clock,
-    )
-    publication = Publication(
-        coordinator=coordinator,
-        state=state,
-        reporter=outside.reporter,
-        policy=policy,
-        facts=facts,
-        errors=errors,
-        bus=bus,
-        clock=clock,
-    )
-    reports = Reports(
-        coordinator=coordinator,
-        state=state,
-        reporter=outside.reporter,
-        errors=errors,
-        bus=bus,
-        clock=clock,
-    )
-    handlers: dict[str, Handler] = {
-        "agent.": execution,
-        EFFECTS: publication,
-        REPORTS: reports,
-        TIMERS: Timers(coordinator),
-    }
-    return Orchestration(state, coordinator, standing, errors, execution, handlers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,42 +60,44 @@ async def services(
     rng: Rng,
     redactor: Redactor,
     metrics: Metrics,
+    runner: AgentRunner | None = None,
 ) -> AsyncGenerator[Services]:
-    """Open everything that ``conductor serve`` needs and close it again in order."""
+    """Open everything that ``conductor serve`` needs and close it again in order.
+
+    Agents run in a process of their own, or in ``runner`` if one is given; it is closed too.
+    """
     app_id, key = _app(settings)
-    store = open_backend(settings.conductor_storage_url, clock)
-    bus = LocalBus(store, clock)
-    http = http_client()
-    github = GitHub(
-        http,
-        app_id=str(app_id),
-        private_key=key,
-        api_url=str(settings.github_api_url),
-        clock=clock,
-        version=__version__,
-        register_secret=redactor.add,
-        on_request=_github_metrics(metrics),
-    )
-    permissions = PermissionChecker(github, clock)
-    runner = ProcessRunner(
-        provider_settings(settings),
-        clock,
-        environ=os.environ,
-        log=_agent_log,
-        redact=redactor,
-        recorder=_model_metrics(metrics),
-    )
-    try:
+    async with AsyncExitStack() as opened:
+        store = open_backend(settings.conductor_storage_url, clock)
+        opened.push_async_callback(store.close)
+        http = http_client()
+        opened.push_async_callback(http.aclose)
+        bus = LocalBus(store, clock)
+        opened.push_async_callback(bus.close)
+        agents = runner or _agent_process(settings, clock, redactor, metrics)
+        opened.push_async_callback(agents.close)
         await bus.start()
+        github = GitHub(
+            http,
+            app_id=str(app_id),
+            private_key=key,
+            api_url=str(settings.github_api_url),
+            clock=clock,
+            version=__version__,
+            register_secret=redactor.add,
+            on_request=_github_metrics(metrics),
+        )
+        permissions = PermissionChecker(github, clock)
         outside = Outside(
             store=store,
             bus=bus,
             source=GitHubSource(github, permissions, clock),
             reporter=GitHubReporter(github, redact=redactor, base_url=base_url(settings)),
-            runner=runner,
+            runner=agents,
             clock=clock,
             ids=ids,
             rng=rng,
+            worker=f"{socket.gethostname()}/{os.getpid()}",
             day_budget_usd=settings.conductor_budget_usd_per_day,
         )
         parts = orchestrate(outside)
@@ -199,11 +108,19 @@ async def services(
             orchestration=parts,
             worker=lambda me: _worker(settings, outside, parts, permissions, me),
         )
-    finally:
-        await runner.close()
-        await bus.close()
-        await http.aclose()
-        await store.close()
+
+
+def _agent_process(
+    settings: ConductorConfig, clock: Clock, redactor: Redactor, metrics: Metrics
+) -> AgentRunner:
+    return ProcessRunner(
+        provider_settings(settings),
+        clock,
+        environ=os.environ,
+        log=_agent_log,
+        redact=redactor,
+        recorder=_model_metrics(metrics),
+    )
 
 
 def _worker(
@@ -231,7 +148,7 @@ def _worker(
         clock=outside.clock,
     )
     return Worker(
-        name=f"{socket.gethostname()}/{os.getpid()}",
+        name=outside.worker,
         lanes=(
             Lane("deliveries", (DELIVERIES,), 4),
             Lane("publishing", (EFFECTS, REPORTS, TIMERS), 8),
@@ -255,7 +172,7 @@ def local_worker(outside: Outside, parts: Orchestration) -> Worker:
         parts.handlers, bus=outside.bus, errors=parts.errors, clock=outside.clock
     )
     return Worker(
-        name="local",
+        name=outside.worker,
         lanes=(
             Lane("publishing", (EFFECTS, REPORTS, TIMERS), 4),
             Lane("agents", parts.coordinator.queues, 8),

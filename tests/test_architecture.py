@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bot.deliveries": (*SHARED, "bot.github"),
     "bot.simulator": (*SHARED, "pipelines.system"),
     "bot.redactor": (*SHARED,),
-    "bot.telemetry": (*SHARED, "bot.redactor"),
+    "bot.telemetry": (*SHARED, "bot.redactor", "pipelines.orchestration.news"),
     "bot.settings": (*SHARED, "bot.deliveries.signature"),
     "bot.web": (
         *SHARED,

@@ -19,7 +19,7 @@ from bot.intake.evaluation import config_sha, plan_of
 from bot.redactor import Redactor
 from bot.settings import ConductorConfig, load_settings
 from bot.telemetry import Metrics, logging_to
-from bot.wiring import Orchestration, Outside, local_worker, orchestrate, provider_settings
+from bot.wiring import local_worker, provider_settings
 from pipelines.agents.runner import LocalRunner
 from pipelines.checkout import CheckoutSource
 from pipelines.config.matching import Match, workflows_for
@@ -27,6 +27,7 @@ from pipelines.config.plan import group_of
 from pipelines.errors import Ignorable, UserError
 from pipelines.integrations.llm.factory import build_chain
 from pipelines.model import Change, Conclusion, Effect, PullRequestTrigger, TaskResult, WorkflowRun
+from pipelines.orchestration.assembly import Orchestration, Outside, orchestrate
 from pipelines.orchestration.bus.local import LocalBus
 from pipelines.orchestration.changes import Changes, Plan
 from pipelines.ports import CheckState, Receipt

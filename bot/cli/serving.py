@@ -4,7 +4,8 @@ import asyncio
 import random
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -27,6 +28,8 @@ from bot.web.webhooks import GitHubWebhook
 from bot.wiring import Services, services
 from bot.worker import Worker, check_heartbeat
 from pipelines.errors import Parked, Retryable, UserError
+from pipelines.orchestration.bus.base import MessageBus
+from pipelines.orchestration.news import ENDINGS
 from pipelines.orchestration.state import BusJournal
 from pipelines.ports import Clock
 from pipelines.system import SortableIds, SystemClock
@@ -95,15 +98,35 @@ async def _serve(settings: ConductorConfig, redactor: Redactor, metrics: Metrics
             "worker": partial(check_heartbeat, parts.store),
         }
         app = create_app(webhook, Health(checks, metrics, parts.bus.depth))
-        async with serving(app, Address(settings.listen_host, settings.port)) as address:
-            print(f"Listening on http://{address.host}:{address.port}", flush=True)
-            _log.info("listening", host=address.host, port=address.port)
-            working = asyncio.create_task(_work(parts, triage, clock, stopping))
-            await asyncio.wait(
-                {working, asyncio.create_task(stopping.wait())},
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        await working
+        listen = Address(settings.listen_host, settings.port)
+        async with _counting(parts.bus, metrics):
+            async with serving(app, listen) as address:
+                print(f"Listening on http://{address.host}:{address.port}", flush=True)
+                _log.info("listening", host=address.host, port=address.port)
+                working = asyncio.create_task(_work(parts, triage, clock, stopping))
+                await _first(working, stopping)
+            await working
+
+
+@asynccontextmanager
+async def _counting(bus: MessageBus, metrics: Metrics) -> AsyncGenerator[None]:
+    """Feed the metrics with what ends, while the context is open."""
+    async with bus.subscribe(ENDINGS) as news:
+        counting = asyncio.create_task(metrics.follow(news))
+        try:
+            yield
+        finally:
+            counting.cancel()
+            await asyncio.gather(counting, return_exceptions=True)
+
+
+async def _first(working: "asyncio.Task[None]", stopping: asyncio.Event) -> None:
+    """Return when the work has ended by itself or was told to."""
+    told = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({working, told}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        told.cancel()
 
 
 def _webhook(

@@ -15,6 +15,7 @@ from pipelines.model import (
 )
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.engine import WorkflowEngine, new_run
+from pipelines.orchestration.news import ENDINGS, endings
 from pipelines.orchestration.state import RunChange, StateManager
 from pipelines.orchestration.transitions import (
     Abort,
@@ -176,6 +177,9 @@ class Changes:
             for command in commands:
                 if isinstance(command, Abort):
                     await self._bus.publish(ABORTS, f"{run_id}/{command.step}/{command.attempt}")
+        for change in changed:
+            for ending in endings(change.before, change.after):
+                await self._bus.publish(ENDINGS, ending)
 
     # --- what gathering consists of --------------------------------------------------------------
 

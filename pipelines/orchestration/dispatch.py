@@ -10,6 +10,7 @@ from pipelines.model import Conclusion
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.bus.dead import burial
 from pipelines.orchestration.error_handler import Action, Decision, ErrorHandler
+from pipelines.orchestration.news import ENDINGS, given_up
 from pipelines.orchestration.work import fresh, postponed
 from pipelines.ports import Batch, Clock, Lease, Write
 
@@ -17,6 +18,10 @@ log = structlog.get_logger(__name__)
 
 MAX_CLAIMS = 3
 """How often a message may be claimed without an end, each time by a worker that died of it."""
+
+
+BURIED = frozenset({Action.DEAD_LETTER, Action.OUR_FAULT})
+"""Decisions after which somebody should look."""
 
 
 class Handler(Protocol):
@@ -33,7 +38,7 @@ class Handler(Protocol):
 
 def remains(lease: Lease, decision: Decision, clock: Clock) -> tuple[Write, ...]:
     """Return what is kept of a message that is given up: a dead letter, if somebody should look."""
-    if decision.action not in (Action.DEAD_LETTER, Action.OUR_FAULT):
+    if decision.action not in BURIED:
         return ()
     return (burial(fresh(lease.message), decision.message, clock),)
 
@@ -102,6 +107,9 @@ class Dispatcher:
         await self._bus.commit(Batch(messages=[again], settled=[lease]))
 
     async def _end(self, handler: Handler, lease: Lease, decision: Decision) -> None:
+        if decision.action in BURIED:
+            message = lease.message
+            await self._bus.publish(ENDINGS, given_up(message.tenant, message.queue))
         try:
             await handler.end(lease, decision)
         except ConductorError:

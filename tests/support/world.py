@@ -13,18 +13,10 @@ from bot.deliveries.inbox import Accepted, Inbox, Triaged
 from bot.events.filters import AppIdentity
 from bot.intake import build_intake
 from pipelines.model import WorkflowRun
+from pipelines.orchestration.assembly import Outside, orchestrate
 from pipelines.orchestration.bus.local import LocalBus
-from pipelines.orchestration.coordinator import Coordinator, Timers
 from pipelines.orchestration.dispatch import Dispatcher
-from pipelines.orchestration.engine import WorkflowEngine
-from pipelines.orchestration.error_handler import ErrorHandler
-from pipelines.orchestration.execution import Execution
-from pipelines.orchestration.facts import FactFinder
-from pipelines.orchestration.policy import PolicyEngine
-from pipelines.orchestration.publication import Publication
-from pipelines.orchestration.reports import Reports
-from pipelines.orchestration.standing import Standing
-from pipelines.orchestration.state import BusJournal, StateManager
+from pipelines.orchestration.state import BusJournal
 from pipelines.ports import Batch, Lease, Message, Versioned
 from pipelines.stores.backend import StorageBackend
 from pipelines.stores.memory import MemoryBackend
@@ -123,34 +115,25 @@ class World:
 
     def _wire(self) -> None:
         clock, forge, bus = self.clock, self.forge, self.bus
-        state = self.state = StateManager(self.store, bus, clock)
-        agents = self.known_agents
-        self.standing = Standing(self.store)
-        self.errors = ErrorHandler(clock=clock, rng=self.rng)
-        self.coordinator = Coordinator(
-            state=state,
-            engine=WorkflowEngine(),
+        outside = Outside(
+            store=self.store,
             bus=bus,
+            source=forge,
+            reporter=forge,
+            runner=self.agents,
             clock=clock,
             ids=self._ids,
-            agents=agents,
+            rng=self.rng,
+            agents=self.known_agents,
+            worker="test",
         )
-        facts = FactFinder(
-            state=state, standing=self.standing, clock=clock, agents=agents, day_budget_usd=None
-        )
-        shared: dict[str, Any] = {
-            "coordinator": self.coordinator,
-            "errors": self.errors,
-            "bus": bus,
-            "clock": clock,
-        }
-        judged: dict[str, Any] = {"policy": PolicyEngine(), "facts": facts}
-        self.execution = Execution(runner=self.agents, source=forge, **judged, **shared)
-        self.publication = Publication(state=state, reporter=forge, **judged, **shared)
-        self.reports = Reports(state=state, reporter=forge, **shared)
+        parts = orchestrate(outside)
+        self.state, self.coordinator = parts.state, parts.coordinator
+        self.standing, self.errors = parts.standing, parts.errors
+        self.execution = parts.execution
         self.intake = build_intake(
             coordinator=self.coordinator,
-            state=state,
+            state=self.state,
             standing=self.standing,
             source=forge,
             permissions=forge,
@@ -159,13 +142,7 @@ class World:
             clock=clock,
             identity=IDENTITY,
         )
-        handlers = {
-            "agent.": self.execution,
-            "effects": self.publication,
-            "reports": self.reports,
-            "timers": Timers(self.coordinator),
-            "deliveries": self.intake,
-        }
+        handlers = {**parts.handlers, "deliveries": self.intake}
         self.dispatcher = Dispatcher(handlers, bus=bus, errors=self.errors, clock=clock)
 
     async def close(self) -> None:
