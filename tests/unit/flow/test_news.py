@@ -3,12 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
 from pydantic import JsonValue
 
 from bot.telemetry import Metrics
 from pipelines.model import Conclusion
 from pipelines.orchestration.news import ENDINGS, Ending
+from tests.support.forge import Forge, Pull
 from tests.support.world import World
+
+
+@pytest.fixture
+def forge() -> Forge:
+    return Forge(pulls={5: Pull(5, "one")})
 
 
 async def test_each_ended_step_and_run_is_announced_once(world: World) -> None:
@@ -37,7 +44,13 @@ async def test_metrics_count_what_they_hear(world: World) -> None:
         counting = asyncio.create_task(metrics.follow(news))
         for ending in (
             Ending(tenant="7/42", what="run", name="pr", conclusion=Conclusion.NEUTRAL),
-            Ending(tenant="7/42", what="step", name="review", conclusion=Conclusion.SUCCESS, seconds=2.5),
+            Ending(
+                tenant="7/42",
+                what="step",
+                name="review",
+                conclusion=Conclusion.SUCCESS,
+                seconds=2.5,
+            ),
             Ending(tenant="7/42", what="message", name="deliveries"),
         ):
             await world.bus.publish(ENDINGS, ending.model_dump(mode="json"))
