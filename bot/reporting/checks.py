@@ -44,7 +44,6 @@ _STATUS = {
     StepState.WAITING: "completed",
     StepState.QUEUED: "queued",
     StepState.RUNNING: "in_progress",
-    StepState.PUBLISHING: "in_progress",
     StepState.COMPLETED: "completed",
 }
 _TITLES = {
@@ -52,7 +51,6 @@ _TITLES = {
     StepState.WAITING: "Waits for an approval",
     StepState.QUEUED: "Queued",
     StepState.RUNNING: "Running",
-    StepState.PUBLISHING: "Writing down the result",
     StepState.COMPLETED: "Done",
 }
 
@@ -125,7 +123,13 @@ def check_name(run: WorkflowRun, step: Step) -> str:
 
 
 def check_of(outlet: Outlet, run: WorkflowRun, step: Step, result: TaskResult | None) -> Check:
-    """Return what the step's check run shall show."""
+    """Return what the step's check run shall show.
+
+    While effects are carried out it shows what it showed before: the end follows at once, and a
+    call in between would tell nobody anything.
+    """
+    if step.state is StepState.PUBLISHING:
+        step, result = step.model_copy(update={"state": StepState.RUNNING, "title": ""}), None
     conclusion = _conclusion(step, result)
     findings = [
         redacted_finding(finding, outlet.redacted)

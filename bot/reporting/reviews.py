@@ -101,9 +101,8 @@ def review_payload(
 def _body(outlet: Outlet, effect: SubmitReview, findings: list[Finding]) -> str:
     blocks = [prose(outlet.redacted(effect.summary)), *(body_finding(one) for one in findings)]
     if effect.dropped:
-        blocks.append(
-            f"{effect.dropped} further remarks of the model did not survive verification."
-        )
+        remarks = "1 further remark" if effect.dropped == 1 else f"{effect.dropped} further remarks"
+        blocks.append(f"{remarks} of the model did not survive verification.")
     blocks.append(coverage_block(effect.coverage))
     hidden = [
         markers.key(effect.key),

@@ -99,8 +99,9 @@ def usage_line(usage: Usage) -> str:
         return ""
     names = ", ".join(plain(name, 60) for name in usage.models)
     using = f" with {code_span(names)}" if names else ""
+    calls = "1 model call" if usage.calls == 1 else f"{usage.calls} model calls"
     tokens = usage.input_tokens + usage.output_tokens
-    return f"{usage.calls} model calls{using}, {tokens} tokens, {usage.cost_usd:.4f} USD."
+    return f"{calls}{using}, {tokens} tokens, {usage.cost_usd:.4f} USD."
 
 
 def footer(sha: str, run_url: str | None, hidden: Iterable[str]) -> str:

@@ -144,6 +144,16 @@ async def test_the_summary_tells_result_failure_reason_and_cost(
     ]
 
 
+async def test_a_result_that_is_being_written_down_costs_no_call_of_its_own(
+    stub: GitHubStub, reporter: GitHubReporter
+) -> None:
+    running = await show(reporter, run(step(StepState.RUNNING)))
+    before = len(stub.seen)
+    publishing = run(step(StepState.PUBLISHING, title="1 new finding", has_result=True))
+    assert await show(reporter, publishing, running, {"review": result(finding())}) == running
+    assert len(stub.seen) == before
+
+
 async def test_annotations_go_in_batches_the_most_important_first(
     stub: GitHubStub, reporter: GitHubReporter
 ) -> None:
