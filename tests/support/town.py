@@ -1,0 +1,488 @@
+"""A GitHub, its people and Conductor in one process: all of it real but the model and the time.
+
+Time passes only while a test waits for something (``settled``, ``until``) and everything else has
+come to rest; so an hour of waiting costs milliseconds and no test sleeps.
+"""
+
+import asyncio
+import contextlib
+import io
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from aiohttp import web
+
+from bot.cli.serving import Triage
+from bot.deliveries.delivery import Delivery, DeliveryStatus
+from bot.deliveries.inbox import Inbox
+from bot.deliveries.signature import SignatureVerifier
+from bot.events.filters import AppIdentity
+from bot.redactor import Redactor
+from bot.settings import ConductorConfig
+from bot.simulator import ApiCall, NewApp, Simulator
+from bot.simulator.people import Files
+from bot.simulator.state import (
+    Account,
+    CheckRun,
+    Comment,
+    Installation,
+    PullRequest,
+    Repository,
+    Review,
+)
+from bot.telemetry import Metrics, logging_to
+from bot.web.app import create_app
+from bot.web.edge import Address, serving
+from bot.web.health import Health
+from bot.web.webhooks import GitHubWebhook
+from bot.wiring import Services, services
+from pipelines.agents.runner import LocalRunner
+from pipelines.integrations.llm.base import LanguageModel, ModelRequest, ModelResponse
+from pipelines.integrations.llm.factory import ProviderSettings, build_chain
+from pipelines.model import WorkflowRun
+from pipelines.orchestration.state import BusJournal
+from pipelines.system import SortableIds
+from tests.support.clock import VirtualClock
+from tests.support.github_schema import SchemaChecker
+
+T = TypeVar("T")
+
+REAL_SECONDS = 60.0
+"""How long a test may really wait for one thing before it fails and says what it waited for."""
+LONG = 6 * 3600.0
+"""The same in the town's own time."""
+
+CART = """\
+def total(prices):
+    return sum(prices)
+
+
+def average(prices):
+    return sum(prices)
+"""
+"""``shop/cart.py`` as it is on the default branch."""
+BROKEN_CART = CART.replace(
+    "average(prices):\n    return sum(prices)",
+    "average(prices):\n    return sum(prices) / len(prices)",
+)
+FIXED_CART = CART.replace(
+    "average(prices):\n    return sum(prices)",
+    "average(prices):\n    return sum(prices) / (len(prices) or 1)",
+)
+
+Rule = dict[str, Any]
+
+
+def finding(**changes: Any) -> dict[str, Any]:
+    """One finding as the model proposes it: the average of an empty cart."""
+    return {
+        "path": "shop/cart.py",
+        "side": "new",
+        "line": 6,
+        "quote": "    return sum(prices) / len(prices)",
+        "severity": "high",
+        "category": "correctness",
+        "title": "The average of an empty cart divides by zero",
+        "explanation": "An empty cart has no prices, so `len(prices)` is 0.",
+        "suggestion": None,
+        **changes,
+    }
+
+
+def answers(*findings: Mapping[str, Any], **when: Any) -> Rule:
+    """A rule of the model's script: these findings, when the prompt is like that."""
+    return {**when, "replies": [{"json": {"findings": list(findings)}}]}
+
+
+class TownClock(VirtualClock):
+    """Time that also says when somebody wants to be woken next."""
+
+    async def pass_to_next(self) -> None:
+        """Move on to the moment for which somebody waits."""
+        waiting = [due for due, _, sleeper in self._sleepers if not sleeper.done()]
+        if waiting:
+            await self.advance(max(0.0, min(waiting) - self.monotonic()) + 1e-6)
+
+
+class TownModel(LanguageModel):
+    """The model of the town: a script in a file, and a hand that can hold its answers back."""
+
+    name = "mock:model.json"
+
+    def __init__(self, file: Path, clock: VirtualClock) -> None:
+        self._file = file
+        self._clock = clock
+        self._may_answer = asyncio.Event()
+        self._may_answer.set()
+        self.requests: list[ModelRequest] = []
+        self.asked = 0
+        """Requests that wait for their answer at this moment."""
+        self.cancelled = 0
+        self.price_usd = 0.0
+        """What each answer costs."""
+        self.script(answers())
+
+    def script(self, *rules: Rule) -> None:
+        """Write the script anew; the first rule that fits answers."""
+        self._file.write_text(json.dumps({"rules": rules}))
+        settings = ProviderSettings(models=(self.name,))
+        with contextlib.chdir(self._file.parent):
+            self._model = build_chain((self.name,), settings, clock=self._clock)
+
+    def finds(self, *findings: Mapping[str, Any]) -> None:
+        """Answer every request with these findings."""
+        self.script(answers(*findings))
+
+    def hold(self) -> None:
+        """Answer nothing until ``release``."""
+        self._may_answer.clear()
+
+    def release(self) -> None:
+        """Answer what was asked and what will be."""
+        self._may_answer.set()
+
+    @property
+    def prompts(self) -> list[str]:
+        """What the model was shown, request by request."""
+        return [
+            "".join(part.text for message in request.messages for part in message.parts)
+            for request in self.requests
+        ]
+
+    @property
+    def context_tokens(self) -> int:
+        return self._model.context_tokens
+
+    def estimate_tokens(self, text: str) -> int:
+        return self._model.estimate_tokens(text)
+
+    def worst_cost_usd(self, request: ModelRequest) -> float:
+        return self._model.worst_cost_usd(request) + self.price_usd
+
+    async def complete(self, request: ModelRequest) -> ModelResponse:
+        self.requests.append(request)
+        self.asked += 1
+        try:
+            await self._may_answer.wait()
+            response = await self._model.complete(request)
+            usage = response.usage.model_copy(update={"cost_usd": self.price_usd})
+            return response.model_copy(update={"usage": usage})
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.asked -= 1
+
+    async def close(self) -> None:
+        await self._model.close()
+
+
+@dataclass
+class Town:
+    """One repository, ``acme/shop``, of which Ada is a maintainer and Conductor the reviewer."""
+
+    github: Simulator
+    clock: TownClock
+    schema: SchemaChecker
+    acme: Account
+    ada: Account
+    app: NewApp
+    repo: Repository
+    installation: Installation
+    services: Services
+    model: TownModel
+    metrics: Metrics
+    database: Path
+    address: str
+    log: io.StringIO
+    answering: list[str]
+    """API requests that are being answered at this moment."""
+    running: "list[asyncio.Task[None]]" = field(default_factory=list["asyncio.Task[None]"])
+
+    # --- what people do --------------------------------------------------------------------------
+
+    async def push(self, files: Files, branch: str = "topic", **options: Any) -> str:
+        """Ada pushes whole files to a branch; returns the commit."""
+        by = options.pop("by", self.ada)
+        repo = options.pop("repo", self.repo)
+        return await self.github.push(repo, branch, files, by, **options)
+
+    async def configure(self, text: str) -> None:
+        """Put a `.conductor.yml` on the default branch."""
+        await self.push({".conductor.yml": text}, "main", message="Configure Conductor")
+        await self.settled()
+
+    async def open_pull_request(self, files: Files | None = None, **options: Any) -> PullRequest:
+        """Ada opens a pull request with these files, by default with the broken cart."""
+        branch, by = options.pop("branch", "topic"), options.pop("by", self.ada)
+        source = options.get("source") or self.repo
+        changed = {"shop/cart.py": BROKEN_CART} if files is None else files
+        await self.push(changed, branch, by=by, repo=source)
+        title = options.pop("title", "Show the average price of a cart")
+        return await self.github.open_pull_request(self.repo, branch, by, title=title, **options)
+
+    async def reviewed_pull_request(self, *files: Files, **options: Any) -> PullRequest:
+        """Open a pull request and wait until Conductor has said all that it has to say."""
+        pull = await self.open_pull_request(*files, **options)
+        await self.settled()
+        return pull
+
+    def comment(self, pull: PullRequest, text: str, by: Account | None = None) -> Comment:
+        """Say something in the pull request's conversation."""
+        return self.github.comment(self.repo, pull.number, by or self.ada, text)
+
+    async def say(self, pull: PullRequest, text: str, by: Account | None = None) -> Comment:
+        """Say something and wait until Conductor has dealt with it."""
+        comment = self.comment(pull, text, by)
+        await self.settled()
+        return comment
+
+    # --- what can be seen ------------------------------------------------------------------------
+
+    def checks(self, sha: str) -> dict[str, CheckRun]:
+        """The newest check run of each name on a commit."""
+        return {run.name: run for run in self.repo.checks.values() if run.head_sha == sha}
+
+    def check(self, pull: PullRequest) -> CheckRun:
+        """The one check on the pull request's head."""
+        (check,) = self.checks(pull.head_sha).values()
+        return check
+
+    def reviews(self, pull: PullRequest) -> list[Review]:
+        """Conductor's reviews, oldest first."""
+        return [review for review in pull.reviews if review.user is self.app.app.bot]
+
+    def review(self, pull: PullRequest) -> Review:
+        """Conductor's only review."""
+        (review,) = self.reviews(pull)
+        return review
+
+    def answers(self, pull: PullRequest) -> list[str]:
+        """What Conductor said in the conversation."""
+        said = pull.issue.comments
+        return [self.shown(one.body, pull) for one in said if one.user is self.app.app.bot]
+
+    def reactions(self, comment: Comment) -> list[str]:
+        """Conductor's reactions to a comment."""
+        return [one.content for one in comment.reactions if one.user is self.app.app.bot]
+
+    def shown(self, body: str | None, pull: PullRequest) -> str:
+        """A text as a reader sees it: without hidden markers, commits by their number."""
+        lines = [line for line in (body or "").splitlines() if not line.startswith("<!--")]
+        text = "\n".join(lines).strip() + "\n"
+        for number, sha in enumerate(pull.heads, 1):
+            text = text.replace(sha, f"COMMIT-{number}").replace(sha[:10], f"COMMIT-{number}")
+        return text
+
+    @property
+    def calls(self) -> list[ApiCall]:
+        """Every request that Conductor made of GitHub."""
+        return self.github.calls
+
+    def listed(self, calls: Sequence[ApiCall] | None = None) -> list[str]:
+        """The requests as lines that a person can count."""
+        return [f"{c.method} {c.template} {c.status}" for c in (calls or self.calls)]
+
+    async def runs(self) -> list[WorkflowRun]:
+        """Every run on record, newest first."""
+        state = self.services.orchestration.state
+        lines = (await state.recent(1000)).runs
+        found = [await state.get(line.tenant, line.run_id) for line in lines]
+        return [run for run in found if run is not None]
+
+    async def deliveries(self) -> dict[str, Delivery]:
+        """Every delivery on record."""
+        records = [stored async for _, stored in self.services.store.scan("delivery/")]
+        read = [Delivery.model_validate_json(stored.value) for stored in records]
+        return {delivery.guid: delivery for delivery in read}
+
+    # --- waiting ---------------------------------------------------------------------------------
+
+    async def settled(self) -> None:
+        """Return when Conductor has done all it has to do."""
+        await self.until(self._at_rest, "everything is done")
+
+    async def until(self, condition: Callable[[], Any], what: str = "the condition holds") -> None:
+        """Return when the condition holds; time passes as far as it must."""
+        end = self.clock.monotonic() + LONG
+        try:
+            async with asyncio.timeout(REAL_SECONDS):
+                while True:
+                    await self._quiet()
+                    holds = condition()
+                    if await cast("Coroutine[Any, Any, bool]", holds) if _awaits(holds) else holds:
+                        return
+                    assert self.clock.monotonic() < end, f"{what}: not within {LONG:g} s"
+                    await self.clock.pass_to_next()
+        except TimeoutError as error:
+            depth = await self.services.bus.depth()
+            raise AssertionError(f"{what}: not in time; left: {depth}") from error
+
+    async def _at_rest(self) -> bool:
+        depth = await self.services.bus.depth()
+        self._fail_with_worker()
+        return not any(count for queue, count in depth.items() if queue != "timers")
+
+    def _fail_with_worker(self) -> None:
+        for task in self.running:
+            assert not task.done(), f"the worker ended: {task}"
+
+    async def _quiet(self) -> None:
+        """Return when nothing goes on any more without time passing."""
+        calm, before = 0, -1
+        while calm < 3:
+            await asyncio.sleep(0.001)
+            pending = any(one.status == "pending" for one in self.github.deliveries)
+            busy = bool(self.answering) or pending
+            seen = len(self.calls) + len(self.github.deliveries) + len(self.model.requests)
+            calm = 0 if busy or seen != before else calm + 1
+            before = seen
+
+    # --- the books -------------------------------------------------------------------------------
+
+    async def check_accounts(self) -> None:
+        """Every delivery that was accepted came to exactly one end, and no check spins for ever."""
+        records = await self.deliveries()
+        answered = {d.guid for d in self.github.deliveries if d.status_code in (200, 202)}
+        statuses = Counter(record.status for record in records.values())
+        ended = statuses.total() - statuses[DeliveryStatus.ACCEPTED]
+        assert ended == statuses.total() == len(answered), statuses
+        waiting = [run async for run in self.services.orchestration.state.live()]
+        assert all(run.state == "waiting" for run in waiting), waiting
+
+
+def _awaits(value: object) -> bool:
+    return asyncio.iscoroutine(value)
+
+
+@asynccontextmanager
+async def running_town(folder: Path, **options: Any) -> AsyncGenerator[Town]:
+    """Build the town, and close its books and its doors when the test is over.
+
+    Options: ``permissions`` of the App, ``files`` of the repository, ``settings`` of Conductor.
+    """
+    clock, schema, log = TownClock(), SchemaChecker(), io.StringIO()
+    github = Simulator(folder / "github", clock=clock, rng=random.Random(7), observer=schema)
+    answering = _watched(github)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(github)
+        acme, ada = github.create_organization("acme"), github.create_user("ada")
+        files = options.get("files") or {"shop/cart.py": CART, "README.md": "# Shop\n"}
+        repo = await github.create_repository(acme, "shop", files)
+        github.set_role(repo, ada, "maintain")
+        chosen = {"permissions": options["permissions"]} if "permissions" in options else {}
+        app = await github.create_app(acme, **chosen)
+        installation = github.install(app.app, acme, [repo])
+        database = folder / "conductor.db"
+        settings = _settings(github, app, database, options.get("settings", {}))
+        metrics, redactor = Metrics(), Redactor(settings.secrets())
+        stack.enter_context(
+            logging_to(log, level="DEBUG", log_format="json", redactor=redactor, metrics=metrics)
+        )
+        model = TownModel(folder / "model.json", clock)
+        parts = await stack.enter_async_context(
+            services(
+                settings,
+                clock=clock,
+                ids=SortableIds(clock, random.Random(7)),
+                rng=random.Random(7),
+                redactor=redactor,
+                metrics=metrics,
+                runner=LocalRunner(lambda _: model, clock, random.Random(7)),
+            )
+        )
+        identity = await parts.github.identity()
+        me = AppIdentity(app_id=identity.app_id, bot_user_id=identity.bot_id, slug=identity.slug)
+        address = await stack.enter_async_context(_web(settings, parts, metrics, me, clock))
+        app.app.webhook_url = f"{address}/webhooks/github"
+        town = Town(
+            github=github,
+            clock=clock,
+            schema=schema,
+            acme=acme,
+            ada=ada,
+            app=app,
+            repo=repo,
+            installation=installation,
+            services=parts,
+            model=model,
+            metrics=metrics,
+            database=database,
+            address=address,
+            log=log,
+            answering=answering,
+        )
+        github.calls.clear()
+        await stack.enter_async_context(_working(town, me))
+        yield town
+        await town.settled()
+        await town.check_accounts()
+    schema.verify()
+
+
+def _settings(
+    github: Simulator, app: NewApp, database: Path, more: Mapping[str, Any]
+) -> ConductorConfig:
+    values = {
+        "github_app_id": app.app.id,
+        "github_private_key": app.private_key,
+        "github_webhook_secret": app.webhook_secret,
+        "github_api_url": github.base_url,
+        "conductor_storage_url": f"sqlite:///{database}",
+        **more,
+    }
+    return ConductorConfig.model_validate(values)
+
+
+def _watched(github: Simulator) -> list[str]:
+    """Have the simulator keep a list of the requests that it is answering."""
+    api, answering = github._api, list[str]()
+    answer = api.handle
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        answering.append(request.path)
+        try:
+            return await answer(request)
+        finally:
+            answering.remove(request.path)
+
+    api.handle = handle
+    return answering
+
+
+@asynccontextmanager
+async def _web(
+    settings: ConductorConfig, parts: Services, metrics: Metrics, me: AppIdentity, clock: TownClock
+) -> AsyncGenerator[str]:
+    """The real web application on a free port."""
+    triage = Triage()
+    triage.identity = me
+    assert settings.github_webhook_secret
+    webhook = GitHubWebhook(
+        SignatureVerifier(settings.github_webhook_secret),
+        Inbox(BusJournal(parts.store, parts.bus), clock, triage),
+        metrics,
+        clock,
+    )
+    app = create_app(webhook, Health({}, metrics, parts.bus.depth))
+    async with serving(app, Address("127.0.0.1", 0)) as address:
+        yield f"http://{address.host}:{address.port}"
+
+
+@asynccontextmanager
+async def _working(town: Town, me: AppIdentity) -> AsyncGenerator[None]:
+    """The worker, until the town closes."""
+    worker = town.services.worker(me)
+    running = asyncio.create_task(worker.run())
+    town.running.append(running)
+    try:
+        yield
+    finally:
+        worker.stop()
+        await running
