@@ -14,7 +14,14 @@ from contextlib import contextmanager, suppress
 from typing import Literal, TextIO
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import JsonValue
 
@@ -57,6 +64,7 @@ class Metrics:
     TYPE = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
+        disable_created_metrics()
         self.registry = CollectorRegistry()
         r = self.registry
         self.deliveries = Counter(

@@ -24,6 +24,7 @@ from pipelines.model import (
     Trigger,
     WorkflowRun,
 )
+from pipelines.orchestration import log_keys
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.changes import Changes
 from pipelines.orchestration.coordinator import Coordinator
@@ -134,6 +135,7 @@ class Intake:
 
     async def _decide(self, changes: Changes, delivery: Delivery) -> Ending:
         meaning = self._meaning(delivery)
+        _bind(delivery, meaning)
         match meaning:
             case Ignored(reason=reason):
                 return Ending(DeliveryStatus.IGNORED, reason)
@@ -241,6 +243,14 @@ class Intake:
 
 
 _VISIBLE = (DeliveryStatus.DEAD, DeliveryStatus.FAILED)
+
+
+def _bind(delivery: Delivery, meaning: Trigger | Ignored | InstallationChanged) -> None:
+    structlog.contextvars.bind_contextvars(
+        github_delivery_id=delivery.guid, github_event_type=delivery.event
+    )
+    if not isinstance(meaning, Ignored | InstallationChanged):
+        log_keys.bind(meaning.repository, getattr(meaning, "number", None))
 
 
 def _status(decision: Decision) -> DeliveryStatus:

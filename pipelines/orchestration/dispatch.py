@@ -7,6 +7,7 @@ import structlog
 
 from pipelines.errors import ConductorError, LeaseLost
 from pipelines.model import Conclusion
+from pipelines.orchestration import log_keys
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.bus.dead import burial
 from pipelines.orchestration.error_handler import Action, Decision, ErrorHandler
@@ -63,7 +64,7 @@ class Dispatcher:
     async def handle(self, lease: Lease) -> None:
         """Bring the message one step on: settled, put off, given up, or left to its new owner."""
         message = lease.message
-        with structlog.contextvars.bound_contextvars(message_id=message.id):
+        with structlog.contextvars.bound_contextvars(**log_keys.of_message(message)):
             try:
                 await self._handle(lease)
             except LeaseLost:

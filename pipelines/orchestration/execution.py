@@ -18,6 +18,7 @@ from pipelines.model import (
     TaskResult,
     WorkflowRun,
 )
+from pipelines.orchestration import log_keys
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.changes import ABORTS
 from pipelines.orchestration.coordinator import Coordinator
@@ -88,6 +89,7 @@ class Execution:
         if run is None or step is None:
             await self._coordinator.settle(lease)
             return
+        log_keys.bind(run.change)
         refusal = await self._refusal(run, step)
         if refusal is not None:
             await self._coordinator.apply(tenant, run.id, refusal, settled=lease)

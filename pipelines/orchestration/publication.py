@@ -16,6 +16,7 @@ from pipelines.model import (
     TaskResult,
     WorkflowRun,
 )
+from pipelines.orchestration import log_keys
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.changes import DESK
 from pipelines.orchestration.coordinator import Coordinator
@@ -79,6 +80,8 @@ class Publication:
         """Carry out what is left to do and complete the step."""
         job = job_of(lease.message)
         run = await self._coordinator.run(lease.message.tenant, job.run)
+        if run is not None:
+            log_keys.bind(run.change)
         try:
             if run is not None and not job.step:
                 await self._answer(lease, run)

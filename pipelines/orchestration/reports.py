@@ -8,6 +8,7 @@ import structlog
 
 from pipelines.errors import ConductorError
 from pipelines.model import Conclusion, RunState, WorkflowRun
+from pipelines.orchestration import log_keys
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.changes import ANSWERS, SUPERSEDED
 from pipelines.orchestration.coordinator import Coordinator
@@ -63,6 +64,7 @@ class Reports:
             if run is None or _silent(run):
                 await self._coordinator.settle(lease)
                 return
+            log_keys.bind(run.change)
             known = await self._state.effect(lease.message.tenant, _key(run))
             if _up_to_date(run, known):
                 await self._coordinator.settle(lease)

@@ -166,11 +166,11 @@ class Story:
         self._stage.begin(f"Done in {self._stage.elapsed:.1f} s")
         statuses = Counter(str(delivery.status_code) for delivery in self.simulator.deliveries)
         calls = [call for call in self.simulator.calls if call.app_id == cast.app.app.id]
-        reviews = [r for r in pull.reviews if r.user.id == cast.app.app.bot.id]
+        reviews = [r for r in pull.reviews if r.user.id == cast.app.app.bot.id and r.body]
         self._stage.fact(
             f"{len(self.simulator.deliveries)} webhook deliveries, answered "
             + ", ".join(f"{count} times {status}" for status, count in sorted(statuses.items())),
-            f"{len(reviews)} review with {len(pull.threads)} finding for 2 pushes, "
+            f"2 pushes: {len(reviews)} review, {len(pull.threads)} finding, found and answered",
             f"{len(calls)} GitHub calls",
             f"pull request: {self.simulator.base_url}/acme/shop/pull/{pull.issue.number}",
             f"Conductor:    {self.conductor}/metrics",
