@@ -1,6 +1,6 @@
 """Reviews a change: reads, checks, asks a model, verifies, compares with before, concludes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -54,7 +54,7 @@ class ReviewAgent(BaseAgent):
         texts = await context.reader.read(scope.to_read(task.change), at="head")
         views = await _views(scope, texts, context.reader)
         opinion = await consult(task.change, views, context)
-        verified, dropped = verify(opinion.proposed, views)
+        verified, rejected = verify(opinion.proposed, views)
         findings, left_out = condense((*deterministic_findings(views.values()), *verified))
         coverage = Coverage(
             seen=opinion.seen,
@@ -63,11 +63,12 @@ class ReviewAgent(BaseAgent):
             ignored=scope.ignored,
             listing_complete=listing.complete,
         )
-        snapshot = _snapshot(task.change, views, texts, coverage)
+        doubtful = set(views) if left_out else {proposal.path for proposal in rejected}
+        snapshot = _snapshot(task.change, views, texts, coverage, doubtful)
         followup = follow_up(findings, task.change.prior_findings, snapshot)
         verdict = conclude(followup, coverage, block_on=_block_on(task), obstacle=opinion.obstacle)
         notes = "\n".join([verdict.summary, *_notes(task.change, left_out)])
-        return _result(task, followup, coverage, replace(verdict, summary=notes), dropped)
+        return _result(task, followup, coverage, replace(verdict, summary=notes), len(rejected))
 
 
 async def _views(
@@ -115,7 +116,9 @@ def _snapshot(
     views: Mapping[str, FileView],
     texts: Mapping[str, FileText],
     coverage: Coverage,
+    doubtful: Set[str],
 ) -> Snapshot:
+    """Describe the files as they are now; of the doubtful ones not every finding is known."""
     files: dict[str, Sequence[str] | None] = {}
     for path, text in texts.items() if change.prior_findings else ():
         if text.text is not None:
@@ -127,6 +130,11 @@ def _snapshot(
         files=files,
         removed={path: view.removed for path, view in views.items()},
         unexamined=frozenset(item.path for item in left_out),
+        examined={
+            path: views[path]
+            for path in coverage.seen
+            if views[path].hunks and path not in doubtful
+        },
     )
 
 

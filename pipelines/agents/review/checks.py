@@ -69,6 +69,7 @@ def _place(view: FileView, line: int, category: str, severity: Severity) -> _Pla
         severity=severity,
         category=category,
         quote=excerpt([shown]),
+        # Without the code around it: no guard makes it harmless, so only its removal mends it.
         anchor=str(Anchor.of(severity, [shown])),
         in_diff=view.places.allows("RIGHT", line, line),
     )

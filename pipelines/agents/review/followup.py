@@ -1,10 +1,12 @@
 """Compares what is found now with what earlier reviews of the same pull request posted."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from pipelines.agents.review.identity import Anchor, digests
+from pipelines.agents.review.surroundings import is_reworked
+from pipelines.agents.review.view import FileView
 from pipelines.model import Finding, PriorFinding, Severity
 
 
@@ -18,6 +20,8 @@ class Snapshot:
     """The lines that the diff takes out of each file."""
     unexamined: frozenset[str]
     """Changed files that this review did not look at whole, and so may have forgotten."""
+    examined: Mapping[str, FileView] = field(default_factory=dict[str, FileView])
+    """Changed files that the model was shown whole, and all of whose findings are known."""
 
     @cached_property
     def _now(self) -> dict[str, tuple[str, ...]]:
@@ -32,6 +36,10 @@ class Snapshot:
         if path in self._now:
             return anchor.stands_in(self._now[path])
         return any(anchor.stands_in(lines) for lines in self._now.values())
+
+    def reworked(self, path: str, anchor: Anchor) -> bool:
+        """Whether the definition around code that still stands was changed and examined again."""
+        return path in self.examined and is_reworked(self.examined[path], anchor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ def follow_up(
             repeated.append(_as_posted(finding, prior))
     taken = {prior.thread_id for prior in matches.values()}
     left = [prior for prior in live if not prior.resolved and prior.thread_id not in taken]
-    gone = [prior for prior in left if _is_fixed(prior, snapshot)]
+    gone = [prior for prior in left if _is_fixed(prior, findings, snapshot)]
     return Followup(
         new=new,
         repeated=tuple(repeated),
@@ -112,9 +120,12 @@ def _as_posted(finding: Finding, prior: PriorFinding) -> Finding:
     return finding.model_copy(update={**changes, "anchor": prior.anchor or finding.anchor})
 
 
-def _is_fixed(prior: PriorFinding, snapshot: Snapshot) -> bool:
-    """Whether its code is gone, and not merely overlooked by a review that saw less."""
+def _is_fixed(prior: PriorFinding, findings: Sequence[Finding], snapshot: Snapshot) -> bool:
+    """Whether its code is gone or was guarded, and not merely overlooked or forgotten."""
     anchor = Anchor.parse(prior.anchor)
     if not anchor.lines or prior.path in snapshot.unexamined:
         return False
-    return not snapshot.stands(prior.path, anchor)
+    if not snapshot.stands(prior.path, anchor):
+        return True
+    again = any(_is_same(found, prior) or _is_alike(found, prior) for found in findings)
+    return not again and snapshot.reworked(prior.path, anchor)

@@ -1,13 +1,14 @@
 """What makes two findings the same one, whatever lines they moved to and whatever words they use.
 
 A finding hangs on the code it quotes. Its fingerprint is over the path, the definition around the
-code, the category and the code itself without its spacing; its anchor lists a short digest of each
-quoted line, so that a later review can tell whether that code still stands in a file.
+code, the category and the code itself without its spacing. Its anchor lists a short digest of each
+quoted line, so that a later review can tell whether that code still stands in a file, and a digest
+of the definition around them, so that it can tell whether anything was done about it there.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,9 +17,11 @@ from pipelines.model import Severity
 
 _MAX_LINES = 12
 _DIGITS = 8
-_DIGEST = re.compile(f"[0-9a-f]{{{_DIGITS}}}")
 _SIMILAR = 0.5
-_LEFT = "left"
+_WORD = re.compile(
+    rf"(?P<severity>{'|'.join(Severity)})(?P<left>\.left)?"
+    rf"(?P<lines>(?:\.[0-9a-f]{{{_DIGITS}}})*)(?:\.in(?P<scope>[0-9a-f]{{16}}))?"
+)
 
 
 def normalised(lines: Iterable[str]) -> list[str]:
@@ -28,8 +31,16 @@ def normalised(lines: Iterable[str]) -> list[str]:
 
 def fingerprint(path: str, symbol: str, category: str, quoted: Iterable[str]) -> str:
     """Return 16 hexadecimal digits that stay the same while the code only moves."""
-    words = "\0".join([path, symbol, category, *normalised(quoted)])
-    return hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return _digest([path, symbol, category, *normalised(quoted)])
+
+
+def scope_digest(lines: Iterable[str]) -> str:
+    """Return 16 hexadecimal digits that stay the same while only the spacing changes."""
+    return _digest(normalised(lines))
+
+
+def _digest(words: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def digests(lines: Iterable[str]) -> tuple[str, ...]:
@@ -42,31 +53,38 @@ def digests(lines: Iterable[str]) -> tuple[str, ...]:
 class Anchor:
     """The severity a finding was given and the digests of the first lines it quoted.
 
-    As a word: ``high.1a2b3c4d.5e6f7a8b``, or ``high.left.1a2b3c4d`` for lines of the old file.
+    As a word: ``high.1a2b3c4d.5e6f7a8b.in0123456789abcdef``, where the last part may be missing, or
+    ``high.left.1a2b3c4d`` for lines of the old file.
     """
 
     severity: Severity | None
     lines: tuple[str, ...]
     side: Side = "RIGHT"
+    scope: str = ""
+    """Digest of the code around the lines; empty if it shall not tell whether it was mended."""
 
     @classmethod
-    def of(cls, severity: Severity, quoted: Iterable[str], side: Side = "RIGHT") -> "Anchor":
+    def of(
+        cls, severity: Severity, quoted: Iterable[str], side: Side = "RIGHT", scope: str = ""
+    ) -> "Anchor":
         """Return the anchor of a new finding."""
-        return cls(severity, digests(quoted)[:_MAX_LINES], side)
+        return cls(severity, digests(quoted)[:_MAX_LINES], side, scope)
 
     @classmethod
     def parse(cls, word: str) -> "Anchor":
         """Read an anchor back; one that cannot be read is empty, and so stands nowhere."""
-        head, *lines = word.split(".")
-        side: Side = "LEFT" if lines[:1] == [_LEFT] else "RIGHT"
-        lines = lines[1:] if side == "LEFT" else lines
-        sound = head in list(Severity) and all(_DIGEST.fullmatch(line) for line in lines)
-        return cls(Severity(head), tuple(lines[:_MAX_LINES]), side) if sound else cls(None, ())
+        match = _WORD.fullmatch(word)
+        if match is None:
+            return cls(None, ())
+        lines = tuple(match["lines"].split(".")[1 : _MAX_LINES + 1])
+        side: Side = "LEFT" if match["left"] else "RIGHT"
+        return cls(Severity(match["severity"]), lines, side, match["scope"] or "")
 
     def __str__(self) -> str:
         """Return the anchor as one word without spaces."""
-        side = (_LEFT,) if self.side == "LEFT" else ()
-        return ".".join([str(self.severity or ""), *side, *self.lines])
+        side = ["left"] * (self.side == "LEFT")
+        scope = [f"in{self.scope}"] * bool(self.scope)
+        return ".".join([str(self.severity or ""), *side, *self.lines, *scope])
 
     @cached_property
     def _set(self) -> frozenset[str]:
@@ -83,8 +101,11 @@ class Anchor:
 
     def stands_in(self, file: Sequence[str]) -> bool:
         """Whether all lines still follow one another in a file given as digests."""
+        return next(self.places_in(file), None) is not None
+
+    def places_in(self, file: Sequence[str]) -> Iterator[int]:
+        """Yield where all lines follow one another in a file given as digests."""
         size = len(self.lines)
-        if not size:
-            return False
-        places = range(len(file) - size + 1)
-        return any(tuple(file[i : i + size]) == self.lines for i in places)
+        for start in range(len(file) - size + 1) if size else ():
+            if tuple(file[start : start + size]) == self.lines:
+                yield start

@@ -32,7 +32,10 @@ class Scopes:
 
     def __init__(self, path: str, lines: Sequence[str]) -> None:
         self._lines = lines
-        self._tree = _python_scopes(lines) if path.endswith((".py", ".pyi")) else None
+        python = path.endswith((".py", ".pyi"))
+        self._tree = _python_scopes(lines) if python else None
+        self.broken = python and self._tree is None
+        """Whether it should have a syntax tree and has none, so that definitions are guessed."""
 
     def around(self, line: int) -> Scope | None:
         """Return the innermost definition that holds the line, or None."""

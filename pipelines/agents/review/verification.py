@@ -2,10 +2,12 @@
 
 import ast
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from pipelines.agents.hidden import strip_hidden
 from pipelines.agents.review.answer import ProposedFinding
 from pipelines.agents.review.identity import Anchor, fingerprint
+from pipelines.agents.review.surroundings import surroundings
 from pipelines.agents.review.view import FileView, excerpt
 from pipelines.diff import Side, apply_suggestion, split_lines
 from pipelines.model import Finding, Severity
@@ -24,12 +26,11 @@ _MAX_SUGGESTION = 8_000
 
 def verify(
     proposed: Iterable[ProposedFinding], views: Mapping[str, FileView]
-) -> tuple[list[Finding], int]:
-    """Return the findings that quote a file of the change, and how many do not."""
-    proposals = list(proposed)
-    checked = (_verified(proposal, views.get(proposal.path)) for proposal in proposals)
-    findings = [finding for finding in checked if finding]
-    return findings, len(proposals) - len(findings)
+) -> tuple[list[Finding], list[ProposedFinding]]:
+    """Return the findings that quote a file of the change, and the proposals that do not."""
+    pairs = [(proposal, _verified(proposal, views.get(proposal.path))) for proposal in proposed]
+    findings = [finding for _, finding in pairs if finding]
+    return findings, [proposal for proposal, finding in pairs if finding is None]
 
 
 def condense(findings: Iterable[Finding]) -> tuple[tuple[Finding, ...], int]:
@@ -58,6 +59,9 @@ def _verified(proposal: ProposedFinding, view: FileView | None) -> Finding | Non
     end = start + len(quoted) - 1
     lines = [shown[n] for n in range(start, end + 1)]
     severity = Severity(proposal.severity)
+    anchor = Anchor.of(severity, lines, side)
+    if side == "RIGHT":
+        anchor = replace(anchor, scope=surroundings(view, start, anchor))
     in_diff = view.places.allows(side, start, end)
     offered = in_diff and side == "RIGHT"
     return Finding(
@@ -72,7 +76,7 @@ def _verified(proposal: ProposedFinding, view: FileView | None) -> Finding | Non
         explanation=_clean(proposal.explanation.strip(), _MAX_EXPLANATION),
         quote=excerpt(lines),
         suggestion=_suggestion(proposal, view, start, quoted) if offered else None,
-        anchor=str(Anchor.of(severity, lines, side)),
+        anchor=str(anchor),
         in_diff=in_diff,
     )
 

@@ -2,13 +2,14 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 from pipelines.agents.fence import presentable
 from pipelines.agents.hidden import describe, find_hidden, strip_hidden
-from pipelines.agents.review.scopes import Scopes
+from pipelines.agents.review.identity import scope_digest
+from pipelines.agents.review.scopes import Scope, Scopes
 from pipelines.diff import (
     CommentableLines,
     Hunk,
@@ -56,6 +57,20 @@ class FileView:
         if self.raw is None:
             return Scopes("", ())
         return Scopes(self.path, list(_numbered(self.raw).values()))
+
+    @cached_property
+    def digest_of(self) -> Callable[[Scope], str]:
+        """The digest of what a definition says at head; each is made once."""
+
+        def digest(scope: Scope) -> str:
+            return scope_digest(self.right[n] for n in range(scope.start, scope.end + 1))
+
+        return cache(digest)
+
+    @cached_property
+    def filled(self) -> tuple[int, ...]:
+        """The numbers of the shown lines of the new file that are not empty, as in digests."""
+        return tuple(number for number, text in self.right.items() if text.split())
 
     @cached_property
     def added(self) -> frozenset[int]:

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.agents.review.identity import Anchor, digests, fingerprint
+from bot.github.markers import find_findings
+from bot.github.markers import finding as finding_marker
+from pipelines.agents.review.identity import Anchor, digests, fingerprint, scope_digest
 from pipelines.model import Actor, Conclusion, Finding, PriorFinding, Severity, TaskResult
 from tests.support.models import ScriptedModel, findings, proposal
 from tests.unit.agents.material import (
@@ -154,7 +156,7 @@ async def test_a_finding_on_removed_lines_is_fixed_when_they_are_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "anchor", ["", "high", "nonsense", "high.xyz", "high.1234567g", "..", "HIGH"]
+    "anchor", ["", "high", "nonsense", "high.xyz", "high.1234567g", "..", "HIGH", "high.in12"]
 )
 async def test_without_a_readable_anchor_nothing_is_claimed_to_be_fixed(anchor: str) -> None:
     prior = as_prior(await first_finding(), anchor=anchor)
@@ -202,7 +204,7 @@ async def test_identity_survives_moves_and_changes_elsewhere(
         lines = ["if True:", *("    " + line for line in lines or ["pass"])]
     again = await found_in(lines)
     assert again.fingerprint == first.fingerprint
-    assert again.anchor == first.anchor
+    assert Anchor.parse(again.anchor).lines == Anchor.parse(first.anchor).lines
 
 
 @given(st.sampled_from(["average", "other"]), fillers)
@@ -210,7 +212,7 @@ async def test_the_anchor_survives_renaming_the_function(name: str, before: list
     first = await found_in(function("mean", CODE))
     renamed = await found_in(function(name, [*before, *CODE]))
     assert renamed.fingerprint != first.fingerprint
-    assert renamed.anchor == first.anchor
+    assert Anchor.parse(renamed.anchor).lines == Anchor.parse(first.anchor).lines
 
 
 async def found_in(lines: list[str]) -> Finding:
@@ -236,14 +238,25 @@ def test_path_symbol_category_and_code_each_make_another_fingerprint() -> None:
     assert all(len(text) == 16 for text in prints)
 
 
-@given(st.sampled_from(Severity), st.lists(st.text(max_size=9), max_size=20), st.booleans())
+@given(
+    st.sampled_from(Severity),
+    st.lists(st.text(max_size=9), max_size=20),
+    st.booleans(),
+    st.sampled_from(["", scope_digest(["x = 1"])]),
+)
 def test_an_anchor_is_one_word_and_is_read_back(
-    severity: Severity, lines: list[str], left: bool
+    severity: Severity, lines: list[str], left: bool, scope: str
 ) -> None:
-    anchor = Anchor.of(severity, lines, "LEFT" if left else "RIGHT")
+    anchor = Anchor.of(severity, lines, "LEFT" if left else "RIGHT", scope)
     assert Anchor.parse(str(anchor)) == anchor
     assert not set(str(anchor)) - set("abcdefghijklmnopqrstuvwxyz0123456789.")
-    assert len(str(anchor)) <= 130
+    assert len(str(anchor)) <= 150
+    assert find_findings(finding_marker("f", str(anchor)))[0].anchor == str(anchor)
+
+
+def test_an_anchor_without_the_code_around_it_is_still_read() -> None:
+    assert Anchor.parse("high.1a2b3c4d") == Anchor(Severity.HIGH, ("1a2b3c4d",))
+    assert Anchor.parse("low.left.1a2b3c4d") == Anchor(Severity.LOW, ("1a2b3c4d",), "LEFT")
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=12), st.data())
@@ -255,26 +268,32 @@ def test_an_anchor_stands_exactly_where_its_lines_follow_one_another(
     assert anchor.stands_in(digests(file)) == ("".join(quoted) in "".join(file))
 
 
+STATES = {"absent": (), "harmful": ("def f():",), "guarded": ("def f():", "    assert ready()")}
+
+
 async def test_over_many_pushes_every_finding_is_posted_once_and_answered_once() -> None:
     rng = random.Random(11)
     open_bugs: dict[str, PriorFinding] = {}
-    bugs = {f"bug_{n}()" for n in range(8)}
-    present: set[str] = set()
-    for push in range(40):
-        present ^= {rng.choice(sorted(bugs))}
-        rows = [f"filler_{rng.randrange(99)}()" for _ in range(rng.randrange(6))]
-        rows += sorted(present)
-        rng.shuffle(rows)
-        head = {"a.py": "start()\n" + "".join(f"{row}\n" for row in rows)}
-        noticed = [bug for bug in sorted(present) if rng.random() < 0.8]
-        answer = findings(*(proposal("a.py", rows.index(bug) + 2, bug) for bug in noticed))
+    bugs = dict.fromkeys((f"bug_{n}()" for n in range(8)), "absent")
+    for push in range(80):
+        bug = rng.choice(list(bugs))
+        bugs[bug] = rng.choice([state for state in STATES if state != bugs[bug]])
+        parts = [[f"filler_{rng.randrange(99)}()"] for _ in range(rng.randrange(6))]
+        parts += [[*STATES[state], f"    {bug}"] for bug, state in bugs.items() if STATES[state]]
+        rng.shuffle(parts)
+        rows = ["start()", *(row for part in parts for row in part)]
+        head = {"a.py": "".join(f"{row}\n" for row in rows)}
+        present = {bug for bug, state in bugs.items() if state == "harmful"}
+        noticed = [f"    {bug}" for bug in sorted(present) if rng.random() < 0.8]
+        answer = findings(*(proposal("a.py", rows.index(row) + 1, row) for row in noticed))
         task = review_task(change(prior_findings=tuple(open_bugs.values())))
         result = await review(TreeReader({}, head), ScriptedModel(answer), task)
         for finding in posted(result):
-            assert finding.quote not in open_bugs
-            open_bugs[finding.quote] = as_prior(finding, thread=f"{push}/{finding.quote}")
+            bug = finding.quote.strip()
+            assert bug not in open_bugs
+            open_bugs[bug] = as_prior(finding, thread=f"{push}/{bug}")
         for thread in answered(result):
             bug = thread.partition("/")[2]
             assert bug not in present
             del open_bugs[bug]
-        assert set(noticed) <= set(open_bugs) <= present
+        assert {row.strip() for row in noticed} <= set(open_bugs) <= present
