@@ -109,18 +109,21 @@ _IGNORES_CASE = "(?i)"
 @dataclass(frozen=True, slots=True)
 class _Pattern:
     kind: str
-    words: tuple[str, ...]
     expression: re.Pattern[str]
 
-    def may_match(self, text: str, lowered: str) -> bool:
-        searched = lowered if self.expression.pattern.startswith(_IGNORES_CASE) else text
-        return any(word in searched for word in self.words)
+
+def _by_word(*, folded: bool) -> tuple[tuple[str, _Pattern], ...]:
+    """Each word with the pattern that it announces, of those that ignore case or of the others."""
+    return tuple(
+        (word, _Pattern(kind, re.compile(expression)))
+        for kind, words, expression in _TABLE
+        if expression.startswith(_IGNORES_CASE) is folded
+        for word in words.split()
+    )
 
 
-_PATTERNS = tuple(
-    _Pattern(kind, tuple(words.split()), re.compile(expression))
-    for kind, words, expression in _TABLE
-)
+_EXACT = _by_word(folded=False)
+_FOLDED = _by_word(folded=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +138,12 @@ class Secret:
 def find_secrets(text: str) -> list[Secret]:
     """Return what looks like a secret, in order, overlapping places merged into the first."""
     lowered = text.lower()
+    possible = [pattern for word, pattern in _EXACT if word in text]
+    possible += [pattern for word, pattern in _FOLDED if word in lowered]
     found = sorted(
         (
             _span(pattern.kind, match)
-            for pattern in _PATTERNS
-            if pattern.may_match(text, lowered)
+            for pattern in dict.fromkeys(possible)
             for match in pattern.expression.finditer(text)
         ),
         key=lambda secret: (secret.start, -secret.end),
