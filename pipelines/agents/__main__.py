@@ -7,6 +7,7 @@ repository comes through its parent. It ends when its input ends or its parent d
 import asyncio
 import ctypes
 import itertools
+import logging
 import os
 import random
 import signal
@@ -14,6 +15,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO, Literal
 
+import structlog
+
+from pipelines.agents.base import log_fault
 from pipelines.agents.frames import (
     FROM_PARENT,
     Ask,
@@ -129,6 +133,7 @@ class Worker:
             refusal = UserError(f"The agent's result is too large ({error.size} bytes).")
             await self._send(Done(id=number, trouble=Trouble.of(refusal)))
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent must learn of it
+            log_fault(task, error)
             await self._send(Done(id=number, trouble=Trouble.of(error)))
 
     def _models(self, names: tuple[str, ...]) -> LanguageModel:
@@ -157,6 +162,17 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def log_to_parent(environ: Mapping[str, str]) -> None:
+    """Write each log event as one line of JSON to standard error, which the parent passes on."""
+    wanted = environ.get("CONDUCTOR_LOG_LEVEL", "").upper()
+    level = logging.getLevelNamesMapping().get(wanted, logging.INFO)
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def claim_pipes() -> tuple[BinaryIO, BinaryIO]:
     """Take the two pipes for frames alone; a stray print goes to standard error instead."""
     source, sink = os.dup(0), os.dup(1)
@@ -178,4 +194,5 @@ async def main(source: BinaryIO, sink: BinaryIO) -> None:
 
 if __name__ == "__main__":
     die_with_parent()
+    log_to_parent(os.environ)
     asyncio.run(main(*claim_pipes()))

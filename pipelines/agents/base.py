@@ -1,13 +1,18 @@
 """The lifecycle that every agent follows (template method): an agent writes only its own part."""
 
 import asyncio
+import traceback
 from abc import ABC, abstractmethod
 from datetime import datetime
+from pathlib import Path
 from typing import ClassVar
+
+import structlog
 
 from pipelines.agents.context import AgentContext
 from pipelines.errors import (
     BudgetExceeded,
+    ConductorError,
     Dropped,
     Ignorable,
     ModelUnavailable,
@@ -16,6 +21,10 @@ from pipelines.errors import (
     UserError,
 )
 from pipelines.model import AgentStatus, Conclusion, Failure, Task, TaskResult
+
+_MAX_FRAMES = 12
+_MAX_WORDS = 2_000
+log = structlog.get_logger(__name__)
 
 
 class BaseAgent(ABC):
@@ -71,6 +80,8 @@ class BaseAgent(ABC):
         except Exception as error:  # noqa: BLE001 - whatever happens to a task is in its result
             if limit.expired():
                 return _out_of_time(task)
+            if not isinstance(error, ConductorError):
+                log_fault(task, error)
             return _failed(task, error, context.clock.now())
 
     def _validate_task(self, task: Task) -> None:
@@ -81,6 +92,15 @@ class BaseAgent(ABC):
     @abstractmethod
     async def _execute(self, task: Task, context: AgentContext) -> TaskResult:
         """Do the agent's own work."""
+
+
+def log_fault(task: Task, error: Exception) -> None:
+    """Log where an unforeseen exception came from; its text may quote a model, so only at DEBUG."""
+    frames = traceback.extract_tb(error.__traceback__)[-_MAX_FRAMES:]
+    places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    bound = log.bind(run_id=task.run_id, step=task.step, agent=task.agent, attempt=task.attempt)
+    bound.error("agent failed", error=type(error).__name__, where=places)
+    bound.debug("agent failed, in its own words", error=str(error)[:_MAX_WORDS])
 
 
 def _failed(task: Task, error: Exception, now: datetime) -> TaskResult:
@@ -103,9 +123,16 @@ def _judge(error: Exception, now: datetime) -> tuple[Failure, Conclusion]:
             failure, conclusion = Failure(kind="drop", message=message), Conclusion.SKIPPED
         case Parked():
             wait = max(0.0, (error.until - now).total_seconds())
-            failure = Failure(kind="park", message=message, retry_after=wait)
+            failure = Failure(
+                kind="park", message=message, retry_after=wait, dependency=error.scope or None
+            )
         case Retryable():
-            failure = Failure(kind="retry", message=message, retry_after=error.retry_after)
+            failure = Failure(
+                kind="retry",
+                message=message,
+                retry_after=error.retry_after,
+                dependency=error.dependency,
+            )
         case BudgetExceeded() | ModelUnavailable():
             failure, conclusion = Failure(kind="user", message=message), Conclusion.NEUTRAL
         case UserError():

@@ -19,6 +19,7 @@ INHERITED = (
     "LC_CTYPE",
     "TZ",
     "TMPDIR",
+    "CONDUCTOR_LOG_LEVEL",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",

@@ -152,7 +152,9 @@ class _Builder:
                 f"{name!r} is a script on the server, so only its operator may choose it, "
                 "in CONDUCTOR_MODELS."
             )
-        return MockModel(file, load_script(Path(file)), clock=self._clock, prices=price_table())
+        # Its name is shown to users, whom the server's folders are no business of.
+        path = Path(file)
+        return MockModel(path.name, load_script(path), clock=self._clock, prices=price_table())
 
 
 def _usable_key(provider: str, key: SecretStr | None, url: str | None) -> SecretStr:

@@ -86,22 +86,23 @@ class Script(Frozen):
 
 def load_script(path: Path) -> Script:
     """Read a script: one JSON object with ``rules``, or one rule a line; raises UserError."""
+    script = f"The model script {path.name}"
     try:
         if path.exists() and not path.is_file():
-            raise UserError(f"The model script {path} is not a regular file.")
+            raise UserError(f"{script} is not a regular file.")
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"The model script {path} cannot be read: {error.strerror}.") from error
+        raise UserError(f"{script} cannot be read: {error.strerror}.") from error
     if len(data) > MAX_SCRIPT_BYTES:
-        raise UserError(f"The model script {path} is larger than {MAX_SCRIPT_BYTES} bytes.")
+        raise UserError(f"{script} is larger than {MAX_SCRIPT_BYTES} bytes.")
     try:
         return Script.model_validate(_decoded(data.decode("utf-8")))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the top level"
-        raise UserError(f"The model script {path} is wrong at {where}: {first['msg']}.") from error
+        raise UserError(f"{script} is wrong at {where}: {first['msg']}.") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"The model script {path} is not JSON or JSON lines: {error}.") from error
+        raise UserError(f"{script} is not JSON or JSON lines: {error}.") from error
 
 
 def _decoded(text: str) -> object:

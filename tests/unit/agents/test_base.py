@@ -1,11 +1,13 @@
 """The lifecycle that every agent has, whatever happens inside."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import ClassVar
 
 import pytest
+from structlog.testing import capture_logs
 
 from pipelines.agents.base import BaseAgent
 from pipelines.agents.context import AgentContext
@@ -20,6 +22,7 @@ from pipelines.errors import (
 )
 from pipelines.integrations.llm.base import ChatMessage, ModelRequest, Part
 from pipelines.model import AgentStatus, Conclusion, Task, TaskResult
+from pipelines.orchestration.error_handler import Action, ErrorHandler
 from tests.support.clock import EPOCH, VirtualClock
 from tests.support.models import HangingModel, ScriptedModel
 from tests.unit.agents.material import TreeReader, context_for, review_task
@@ -160,6 +163,47 @@ async def test_each_group_of_errors_says_what_the_caller_may_do(
     assert "secret detail" not in result.model_dump_json()
     assert result.usage.calls == 1
     assert result.usage.cost_usd > 0
+
+
+async def test_an_outage_names_whose_it_is_so_that_its_breaker_counts_and_it_ends_neutral() -> None:
+    async def fail(context: AgentContext) -> None:
+        raise Retryable("Overloaded.", dependency="anthropic")
+
+    _, result = await run(fail)
+    assert result.failure
+    assert result.failure.dependency == "anthropic"
+    handler = ErrorHandler(clock=VirtualClock(), rng=random.Random(1))
+    decisions = [
+        handler.decide_failure(result.failure, result.conclusion, attempts=n, now=EPOCH)
+        for n in (1, 2, 3)
+    ]
+    assert [decision.action for decision in decisions[:2]] == [Action.RETRY, Action.RETRY]
+    assert decisions[2].at is None
+    assert decisions[2].conclusion is Conclusion.NEUTRAL
+    assert set(handler.states()) == {"anthropic"}
+
+
+async def test_an_unforeseen_exception_is_in_the_log_by_its_place_and_not_by_its_text() -> None:
+    async def fail(context: AgentContext) -> None:
+        raise ZeroDivisionError("words of a model")
+
+    with capture_logs() as lines:
+        await run(fail)
+    fault, words = lines
+    assert (fault["log_level"], fault["error"]) == ("error", "ZeroDivisionError")
+    assert (fault["run_id"], fault["step"], fault["agent"]) == ("run1", "review", "worker")
+    assert fault["where"][-1].startswith("test_base.py:")
+    assert "words of a model" not in str(fault)
+    assert (words["log_level"], words["error"]) == ("debug", "words of a model")
+
+
+async def test_a_foreseen_failure_is_no_fault_in_the_log() -> None:
+    async def fail(context: AgentContext) -> None:
+        raise UserError("Mend it.")
+
+    with capture_logs() as lines:
+        await run(fail)
+    assert lines == []
 
 
 @pytest.mark.parametrize("seconds", [0.02, -60.0])

@@ -445,6 +445,20 @@ async def test_standard_error_is_passed_on_a_redacted_line_at_a_time() -> None:
     assert max(map(len, lines)) <= 8192
 
 
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+async def test_an_unforeseen_exception_reaches_the_log_of_the_parent(level: str) -> None:
+    lines: list[str] = []
+    environ = {**os.environ, "CONDUCTOR_LOG_LEVEL": level}
+    async with running(log=lines.append, environ=environ) as runner:
+        result = await runner.run(task(), OneFile(error=KeyError("/srv/secret")))
+    assert result.failure
+    assert result.failure.message.endswith("its log has the details.")
+    fault, *words = [json.loads(line) for line in lines]
+    assert (fault["event"], fault["run_id"], fault["level"]) == ("agent failed", "run1", "error")
+    assert fault["where"]
+    assert len(words) == (level == "DEBUG")
+
+
 # --- frames --------------------------------------------------------------------------------------
 
 

@@ -88,8 +88,20 @@ async def test_a_scripted_model_is_named_by_its_file(tmp_path: Path, clock: Virt
     script.write_text(json.dumps({"replies": [{"text": "hi"}]}))
     settings = ProviderSettings.from_environment({"CONDUCTOR_MODELS": f" mock:{script},"})
     chain = build_chain([], settings, clock=clock)
-    assert (await chain.complete(request())).text == "hi"
+    response = await chain.complete(request())
     await chain.close()
+    assert response.text == "hi"
+    assert (response.model, response.usage.models) == ("mock:a.json", ("mock:a.json",))
+    assert response.usage.cost_usd == 0
+
+
+def test_what_is_wrong_with_a_script_is_said_without_its_folder(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    settings = ProviderSettings(models=(f"mock:{tmp_path}/gone.json",))
+    with pytest.raises(UserError, match=r"gone\.json") as caught:
+        build_chain([], settings, clock=clock)
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_settings_do_not_show_keys() -> None:
