@@ -132,3 +132,44 @@ async def test_liveness_readiness_and_metrics() -> None:
         assert 'conductor_deliveries_total{event="pull_request",result="stored"} 1.0' in text
         assert 'event="other"' in text
         assert "made_up_event" not in text
+
+
+def head(version: str = "1.1", **more: str) -> bytes:
+    lines = [f"POST /webhooks/github HTTP/{version}", "Host: a"]
+    lines += [f"{name}: {value}" for name, value in {**headers(BODY), **more}.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+async def test_a_body_in_a_hundred_thousand_chunks_is_one_body() -> None:
+    body = b'{"a": "' + b"x" * 100_000 + b'"}'
+    chunks = b"".join(b"1\r\n" + bytes([byte]) + b"\r\n" for byte in body) + b"0\r\n\r\n"
+    signed = {"Transfer-Encoding": "chunked", "X-Hub-Signature-256": sign(body)}
+    async with running_edge(limits=Limits(idle=1)) as edge:
+        reader, writer = await raw(edge, head(**signed, Connection="close") + chunks)
+        assert (await rest(reader, writer)).startswith(b"HTTP/1.1 202 ")
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (head("1.0", **{"Content-Length": str(len(BODY))}) + BODY, b"HTTP/1.0 202 "),
+        (head(**{"Content-Length": str(len(BODY) - 1)}) + BODY, b"HTTP/1.0 400 "),
+        (head(**{"Content-Length": str(len(BODY) + 9)}) + BODY, b"HTTP/1.1 400 "),
+        (head() + BODY, b"HTTP/1.0 400 "),
+    ],
+    ids=["HTTP/1.0", "a length too short", "a length too long", "no length"],
+)
+async def test_lengths_that_lie_are_refused_and_harm_nobody_else(sent: bytes, answer: bytes) -> None:
+    bodies = BodyReader(seconds=0.2)
+    async with running_edge(bodies=bodies, limits=Limits(idle=0.5, linger=0.1)) as edge:
+        assert (await rest(*await raw(edge, sent))).startswith(answer)
+        assert (await edge.deliver(BODY, X_GitHub_Delivery="after")).status_code in (200, 202)
+
+
+async def test_whoever_asks_before_sending_the_body_is_told_to_go_on() -> None:
+    asking = {"Expect": "100-continue", "Content-Length": str(len(BODY)), "Connection": "close"}
+    async with running_edge() as edge:
+        reader, writer = await raw(edge, head(**asking))
+        assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
+        writer.write(BODY)
+        assert b"HTTP/1.1 202 " in await rest(reader, writer)
