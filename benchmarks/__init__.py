@@ -1,0 +1,1 @@
+"""What Conductor costs, measured: ``python -m benchmarks`` prints every table."""

@@ -1,0 +1,27 @@
+"""``python -m benchmarks`` measures everything, ``python -m benchmarks NAME …`` one thing."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from benchmarks import acknowledgement, calls, engine, footprint
+
+BENCHMARKS: Mapping[str, Callable[[Sequence[str]], None]] = {
+    "acknowledgement": acknowledgement.main,
+    "engine": engine.main,
+    "footprint": footprint.main,
+    "calls": calls.main,
+}
+
+
+def main(arguments: Sequence[str]) -> None:
+    if not arguments:
+        for benchmark in BENCHMARKS.values():
+            benchmark(())
+    elif benchmark := BENCHMARKS.get(arguments[0]):
+        benchmark(arguments[1:])
+    else:
+        sys.exit(f"There is no benchmark {arguments[0]!r}; choose one of {', '.join(BENCHMARKS)}.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,31 @@
+"""Each benchmark runs to its end; what it measures is not judged here."""
+
+import pytest
+
+from benchmarks.__main__ import BENCHMARKS, main
+
+QUICK = {
+    "acknowledgement": ("--seconds", "0.2", "--rounds", "1"),
+    "engine": ("--seconds", "0.05"),
+    "footprint": ("--repeats", "1", "--seconds", "0.2"),
+    "calls": (),
+}
+SHOWN = {
+    "acknowledgement": ("floor", "Conductor, idle", "5 reviews running"),
+    "engine": ("engine alone", "memory", "SQLite"),
+    "footprint": ("bot.cli.serving", "resident, idle", "agents' process"),
+    "calls": ("POST /graphql", "together"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_prints_its_table(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([name, *QUICK[name]])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert not [words for words in SHOWN[name] if words not in printed]
+
+
+def test_an_unknown_benchmark_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(SystemExit, match="acknowledgement, engine"):
+        main(["speed"])
