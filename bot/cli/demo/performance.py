@@ -21,7 +21,8 @@ def perform(*, keep: bool) -> None:
 
 async def _perform(console: Console, folder: Path, *, keep: bool) -> None:
     stage = Stage(console, STAGES)
-    async with Story(stage, folder, load_settings(env_file=None)) as story:
+    settings = load_settings(env_file=None)
+    async with Story(stage, folder, settings, keep=keep) as story:
         await story.tell()
         if keep:
             console.print("Everything stays up. Press Ctrl-C to end it.")

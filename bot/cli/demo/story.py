@@ -35,7 +35,10 @@ class Cast:
 class Story:
     """Tells the story on a stage, with everything it starts below one folder."""
 
-    def __init__(self, stage: Stage, folder: Path, settings: ConductorConfig) -> None:
+    def __init__(
+        self, stage: Stage, folder: Path, settings: ConductorConfig, *, keep: bool = False
+    ) -> None:
+        self._keep = keep
         self._stage = stage
         self._folder = folder
         self._settings = settings
@@ -163,7 +166,7 @@ class Story:
                 self._stage.fact("the thread is resolved")
 
     def _summary(self, cast: Cast, pull: PullRequest) -> None:
-        self._stage.begin(f"Done in {self._stage.elapsed:.1f} s")
+        self._stage.begin("Done")
         statuses = Counter(str(delivery.status_code) for delivery in self.simulator.deliveries)
         calls = [call for call in self.simulator.calls if call.app_id == cast.app.app.id]
         reviews = [r for r in pull.reviews if r.user.id == cast.app.app.bot.id and r.body]
@@ -172,7 +175,13 @@ class Story:
             + ", ".join(f"{count} times {status}" for status, count in sorted(statuses.items())),
             f"2 pushes: {len(reviews)} review, {len(pull.threads)} finding, found and answered",
             f"{len(calls)} GitHub calls",
+        )
+        if not self._keep:
+            self._stage.fact("To look at it all in a browser: make demo ARGS=--keep")
+            return
+        self._stage.fact(
             f"pull request: {self.simulator.base_url}/acme/shop/pull/{pull.issue.number}",
+            f"deliveries:   {self.simulator.base_url}/deliveries",
             f"Conductor:    {self.conductor}/metrics",
             f"its log:      {self._folder / 'conductor.log'}",
         )
