@@ -181,7 +181,7 @@ class Story:
             return
         self._stage.fact(
             f"pull request: {self.simulator.base_url}/acme/shop/pull/{pull.issue.number}",
-            f"deliveries:   {self.simulator.base_url}/deliveries",
+            f"deliveries:   {self.simulator.base_url}/-/deliveries",
             f"Conductor:    {self.conductor}/metrics",
             f"its log:      {self._folder / 'conductor.log'}",
         )
