@@ -2,10 +2,12 @@
 
 from pipelines.model import Usage, WorkflowRun
 from pipelines.orchestration.keys import day_of
-from pipelines.orchestration.policy import Facts
+from pipelines.orchestration.policy import PER_DAY, Facts
 from pipelines.orchestration.standing import Standing
 from pipelines.orchestration.state import StateManager
 from pipelines.ports import Clock
+
+OPERATORS_PER_DAY = "`CONDUCTOR_BUDGET_USD_PER_DAY`"
 
 
 class FactFinder:
@@ -28,26 +30,30 @@ class FactFinder:
 
     async def __call__(self, run: WorkflowRun) -> Facts:
         """Return the facts as they are now."""
-        spent, limit = await self._today(run)
+        spent, limit, setting = await self._today(run)
         return Facts(
             known_agents=self._agents,
             paused=await self._standing.paused(run),
             spent_today_usd=spent,
             day_budget_usd=limit,
+            day_setting=setting,
         )
 
     async def left_today(self, run: WorkflowRun) -> float | None:
         """Return the US dollars that may still be spent today; None if nothing limits that."""
-        spent, limit = await self._today(run)
+        spent, limit, _ = await self._today(run)
         return None if limit is None else max(0.0, limit - spent)
 
-    async def _today(self, run: WorkflowRun) -> tuple[float, float | None]:
-        """Return what was spent and the limit: that of the repository or the operator."""
+    async def _today(self, run: WorkflowRun) -> tuple[float, float | None, str]:
+        """Return what was spent, the limit and who set it: the repository or the operator."""
         by_tenant = await self._state.spending(day_of(self._clock.now()))
         own = by_tenant.get(run.change.repository.tenant, Usage()).cost_usd
         everybody = sum(usage.cost_usd for usage in by_tenant.values())
-        pairs = ((own, run.day_budget_usd), (everybody, self._day_budget_usd))
-        limited = [(spent, limit) for spent, limit in pairs if limit is not None]
+        rows = (
+            (own, run.day_budget_usd, PER_DAY),
+            (everybody, self._day_budget_usd, OPERATORS_PER_DAY),
+        )
+        limited = [(spent, limit, name) for spent, limit, name in rows if limit is not None]
         if not limited:
-            return own, None
-        return min(limited, key=lambda pair: pair[1] - pair[0])
+            return own, None, PER_DAY
+        return min(limited, key=lambda row: row[1] - row[0])

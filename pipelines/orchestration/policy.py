@@ -29,6 +29,9 @@ TAINTED_AGENTS = frozenset({"review"})
 TAINTED_EFFECTS = frozenset({"submit_review", "answer_finding", "post_comment", "react"})
 """What a run may do whose text was written by somebody without write access."""
 
+PER_RUN = "`budget.per_run` in .conductor.yml"
+PER_DAY = "`budget.per_day` in .conductor.yml"
+
 
 @dataclass(frozen=True, slots=True)
 class Allow:
@@ -62,6 +65,8 @@ class Facts:
     paused: bool = False
     spent_today_usd: float = 0.0
     day_budget_usd: float | None = None
+    day_setting: str = PER_DAY
+    """Where the limit of the day was set."""
 
 
 class Rule(ABC):  # noqa: B024 - a rule overrides what it has an opinion about, and that may be one
@@ -158,10 +163,10 @@ class Budget(Rule):
         """Deny a step whose budget is spent."""
         spent, limit = run.usage.cost_usd, run.budget_usd
         if spent >= limit > 0:
-            return Deny(_spent("This run", spent, limit, "per_run"))
+            return Deny(_spent("This run", spent, limit, PER_RUN))
         spent, day = facts.spent_today_usd, facts.day_budget_usd
         if day is not None and spent >= day > 0:
-            return Deny(_spent("Today", spent, day, "per_day"))
+            return Deny(_spent("Today", spent, day, facts.day_setting))
         return Allow()
 
 
@@ -254,8 +259,5 @@ def _comments(run: WorkflowRun) -> tuple[int | None, ...]:
     return (getattr(run.trigger, "comment_id", None), *earlier)
 
 
-def _spent(what: str, spent: float, limit: float, key: str) -> str:
-    return (
-        f"{what} has spent {spent:.2f} of {limit:.2f} USD; "
-        f"raise `budget.{key}` in .conductor.yml to go on."
-    )
+def _spent(what: str, spent: float, limit: float, setting: str) -> str:
+    return f"{what} has spent {spent:.2f} of {limit:.2f} USD; raise {setting} to go on."
