@@ -7,10 +7,10 @@ Log keys follow go-githubapp's names: ``github_event_type``, ``github_delivery_i
 
 import io
 import logging
-import logging.handlers
 import queue
-from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import AsyncIterator, Generator, Sequence
+from contextlib import contextmanager
 from typing import Literal, TextIO
 
 import structlog
@@ -34,6 +34,10 @@ _QUIET = ("aiohttp", "asyncio", "anthropic", "gidgethub", "httpcore2", "httpx2",
 """Libraries that log URLs and headers at INFO; only their warnings are wanted."""
 
 _FLUSH_SECONDS = 2.0
+_MOST_LINES = 10_000
+"""How many lines may wait for the sink; threads that log at the same moment may add one each."""
+_AT_ONCE = 100
+"""How many lines a sink that fails or hangs takes with it."""
 
 _EVENTS = frozenset(
     (
@@ -125,41 +129,56 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class _SheddingHandler(logging.handlers.QueueHandler):
-    """Puts finished lines in a bounded queue; a full one costs lines, never time."""
+class _Writer(threading.Thread):
+    """Writes lines that wait together: a busy process does not pay for one write a line."""
 
-    def __init__(self, lines: "queue.Queue[object]", metrics: Metrics) -> None:
-        super().__init__(lines)
+    def __init__(self, stream: TextIO, metrics: Metrics) -> None:
+        super().__init__(name="log-writer", daemon=True)
+        self._stream = stream
         self._metrics = metrics
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        record.msg = self.format(record)
-        record.args = record.exc_info = record.exc_text = record.stack_info = None
-        return record
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
+    def put(self, line: str) -> None:
+        """Have a line written; where too many wait already, it costs the line, never time."""
+        if self._lines.qsize() < _MOST_LINES:
+            self._lines.put(line)
+        else:
             self._metrics.logs_dropped.inc()
 
-
-class _Writer(logging.handlers.QueueListener):
-    """Writes the queued lines; a sink that stays stuck does not keep the process from ending."""
-
-    def __init__(self, lines: "queue.Queue[object]", handler: logging.Handler) -> None:
-        super().__init__(lines, handler)
-        self._lines = lines
-
-    def enqueue_sentinel(self) -> None:
-        with suppress(queue.Full):
-            self._lines.put(None, timeout=_FLUSH_SECONDS)
-
     def stop(self) -> None:
-        self.enqueue_sentinel()
-        if (thread := self._thread) is not None:
-            thread.join(_FLUSH_SECONDS)
-            self._thread = None
+        """Write what waits; a sink that stays stuck does not keep the process from ending."""
+        self._lines.put(None)
+        self.join(_FLUSH_SECONDS)
+
+    def run(self) -> None:
+        """Write until ``stop``."""
+        while (first := self._lines.get()) is not None:
+            more = min(self._lines.qsize(), _AT_ONCE)
+            waiting = [first, *(self._lines.get() for _ in range(more))]
+            self._write([line for line in waiting if line is not None])
+            if waiting[-1] is None:
+                return
+
+    def _write(self, lines: Sequence[str]) -> None:
+        try:
+            self._stream.write("".join(lines))
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._metrics.logs_dropped.inc(len(lines))
+
+
+class _Handler(logging.Handler):
+    """Gives finished lines to the writer."""
+
+    def __init__(self, writer: _Writer) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._writer.put(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001 - whoever logs is never the one to fail
+            self.handleError(record)
 
 
 class _RedactingFormatter(structlog.stdlib.ProcessorFormatter):
@@ -211,23 +230,21 @@ def logging_to(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    lines: queue.Queue[object] = queue.Queue(maxsize=10_000)
-    shedding = _SheddingHandler(lines, metrics)
-    shedding.setFormatter(_RedactingFormatter(redactor, log_format))
     _tolerate(stream)
-    writer = logging.StreamHandler(stream)
-    listener = _Writer(lines, writer)
+    writer = _Writer(stream, metrics)
+    handler = _Handler(writer)
+    handler.setFormatter(_RedactingFormatter(redactor, log_format))
     root = logging.getLogger()
     previous = (root.handlers[:], root.level)
-    root.handlers[:] = [shedding]
+    root.handlers[:] = [handler]
     root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    listener.start()
+    writer.start()
     try:
         yield
     finally:
-        listener.stop()
+        writer.stop()
         root.handlers[:], root.level = previous
         structlog.reset_defaults()
 

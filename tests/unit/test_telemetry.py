@@ -3,8 +3,10 @@
 import io
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -109,9 +111,35 @@ def test_a_stuck_sink_costs_lines_and_not_the_caller() -> None:
         _Stuck(gate), level="INFO", log_format="json", redactor=Redactor(), metrics=metrics
     ):
         log = structlog.stdlib.get_logger("bot.x")
-        for number in range(10_100):
+        for number in range(10_200):
             log.info("line", number=number)
         dropped = metrics.registry.get_sample_value("conductor_log_lines_dropped_total")
         gate.set()
     assert dropped
     assert dropped >= 50
+
+
+class _Refusing(io.StringIO):
+    """A sink whose disk is full until it is not."""
+
+    full = True
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        return super().write(text)
+
+
+def test_a_sink_that_refuses_costs_lines_and_is_tried_again() -> None:
+    sink, metrics = _Refusing(), Metrics()
+    dropped = partial(metrics.registry.get_sample_value, "conductor_log_lines_dropped_total")
+    with logging_to(sink, level="INFO", log_format="json", redactor=Redactor(), metrics=metrics):
+        log = structlog.stdlib.get_logger("bot.x")
+        log.info("first")
+        while not dropped():
+            os.sched_yield()
+        sink.full = False
+        log.info("second")
+    assert dropped() == 1
+    assert "second" in sink.getvalue()
+    assert "first" not in sink.getvalue()
