@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import AsyncIterator, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal, TextIO
 
 import structlog
@@ -70,44 +71,40 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()
         self.registry = CollectorRegistry()
-        r = self.registry
-        self.deliveries = Counter(
-            "conductor_deliveries", "Webhook deliveries answered", ["event", "result"], registry=r
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
+        self.deliveries = counter(
+            "conductor_deliveries", "Webhook deliveries answered", ["event", "result"]
         )
-        self.acknowledgement = Histogram(
+        self.acknowledgement = histogram(
             "conductor_acknowledgement_seconds",
             "From a delivery's request head to its answer",
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
-            registry=r,
         )
-        self.runs = Counter("conductor_runs", "Runs that ended", ["conclusion"], registry=r)
-        self.steps = Histogram(
+        self.runs = counter("conductor_runs", "Runs that ended", ["conclusion"])
+        self.steps = histogram(
             "conductor_step_duration_seconds",
             "From a step's claim to its end",
             ["agent", "conclusion"],
             buckets=(0.1, 0.5, 1, 5, 15, 60, 180, 600, 1800),
-            registry=r,
         )
-        self.dead_letters = Counter(
-            "conductor_dead_letters", "Messages given up", ["queue"], registry=r
+        self.dead_letters = counter("conductor_dead_letters", "Messages given up", ["queue"])
+        self.queue_depth = gauge("conductor_queue_depth", "Unsettled messages", ["queue"])
+        self.github_requests = counter(
+            "conductor_github_requests", "Requests to GitHub", ["method", "status"]
         )
-        self.queue_depth = Gauge(
-            "conductor_queue_depth", "Unsettled messages", ["queue"], registry=r
+        self.github_seconds = histogram(
+            "conductor_github_request_seconds", "Duration of requests to GitHub"
         )
-        self.github_requests = Counter(
-            "conductor_github_requests", "Requests to GitHub", ["method", "status"], registry=r
+        self.model_tokens = counter(
+            "conductor_llm_tokens", "Tokens of model calls", ["model", "kind"]
         )
-        self.github_seconds = Histogram(
-            "conductor_github_request_seconds", "Duration of requests to GitHub", registry=r
+        self.model_cost = counter(
+            "conductor_llm_cost_usd", "Cost of model calls in US dollars", ["model"]
         )
-        self.model_tokens = Counter(
-            "conductor_llm_tokens", "Tokens of model calls", ["model", "kind"], registry=r
-        )
-        self.model_cost = Counter(
-            "conductor_llm_cost_usd", "Cost of model calls in US dollars", ["model"], registry=r
-        )
-        self.logs_dropped = Counter(
-            "conductor_log_lines_dropped", "Log lines shed because the sink was slow", registry=r
+        self.logs_dropped = counter(
+            "conductor_log_lines_dropped", "Log lines shed because the sink was slow"
         )
 
     async def follow(self, news: AsyncIterator[JsonValue]) -> None:
