@@ -119,7 +119,7 @@ def _agent_process(
         environ=os.environ,
         log=_agent_log,
         redact=redactor,
-        recorder=_model_metrics(metrics),
+        recorder=model_metrics(metrics),
     )
 
 
@@ -235,16 +235,19 @@ def _github_metrics(metrics: Metrics) -> Callable[[str, str, int, float], None]:
     return record
 
 
-def _model_metrics(metrics: Metrics) -> Callable[[CallRecord], None]:
+def model_metrics(metrics: Metrics) -> Callable[[CallRecord], None]:
+    """Return what counts each model call's tokens and cost."""
+
     def record(call: CallRecord) -> None:
-        usage = call.usage
+        # Repositories name models, so only a name that a provider answered to becomes a label.
+        usage, model = call.usage, call.model if call.ok else "unanswered"
         for kind, count in (
             ("input", usage.input_tokens),
             ("output", usage.output_tokens),
             ("cache_read", usage.cache_read_tokens),
             ("cache_write", usage.cache_write_tokens),
         ):
-            metrics.model_tokens.labels(call.model, kind).inc(count)
-        metrics.model_cost.labels(call.model).inc(usage.cost_usd)
+            metrics.model_tokens.labels(model, kind).inc(count)
+        metrics.model_cost.labels(model).inc(usage.cost_usd)
 
     return record
