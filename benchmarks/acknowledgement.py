@@ -144,7 +144,7 @@ async def _reviewed(at: Installation) -> PullRequest:
 
 
 def table(cases: Sequence[Case]) -> Table:
-    title = f"Acknowledgement, 27 KB deliveries: {CONNECTIONS} busy connections; {PACE:g}/s"
+    title = f"Acknowledgement, 26 KB deliveries: {CONNECTIONS} busy connections; {PACE:g}/s"
     shown = Table(title=title, title_justify="left")
     shown.add_column("server", no_wrap=True)
     for column in ("req/s", "of floor", "p50 ms", "p99 ms", "CPU ms"):

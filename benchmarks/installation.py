@@ -104,7 +104,7 @@ def _environment(app: NewApp, api: str, folder: Path, delay: float) -> dict[str,
 
 
 def description() -> str:
-    """A pull request's text that makes its delivery as large as they are on average: 27 KB."""
+    """A pull request's text that makes its delivery as large as many are: 26 KB."""
     return MARK.decode() + "\r\n" + _PARAGRAPH * 37
 
 
