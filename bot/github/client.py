@@ -155,7 +155,9 @@ class GitHubClient(gidgethub_httpx.GitHubAPI):
         self, method: str, url: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[str, Answer]:
         path = urlsplit(url).path
-        write = is_write(method, body)
+        # A token is made for us alone, and by the App as a whole: if mints went one a second, each
+        # installation's first work would wait for all the others'.
+        write = is_write(method, body) and not path.endswith("/access_tokens")
         authorization = await self.credentials.authorization()
         async with self._throttle.slot(
             self.scope,

@@ -7,7 +7,8 @@ import pytest
 from bot.github.app import NotInstalled
 from bot.github.errors import BadCredentials, ClockSkew
 from bot.github.gateway import GitHub
-from bot.github.tokens import READ, WRITE, missing_from
+from bot.github.throttle import Pace
+from bot.github.tokens import ISSUES, READ, RESOLVE, WRITE, missing_from
 from pipelines.errors import Dropped, Retryable
 from tests.support.clock import VirtualClock
 from tests.support.github_stub import REPOSITORY, GitHubStub, Reply, Seen, github
@@ -57,6 +58,17 @@ async def test_another_purpose_gets_another_token(stub: GitHubStub, gateway: Git
     await read_repository(gateway)
     await gateway.client(REPOSITORY, WRITE).getitem("/repos/octo/shop")
     assert len(stub.calls("POST", MINT)) == 2
+
+
+async def test_tokens_for_many_purposes_do_not_wait_for_each_other(
+    stub: GitHubStub, clock: VirtualClock
+) -> None:
+    async with github(stub, clock, pace=Pace(write_gap=1.0)) as gateway:
+        purposes = (READ, WRITE, ISSUES, RESOLVE)
+        await asyncio.gather(
+            *(gateway.client(REPOSITORY, each).getitem("/repos/octo/shop") for each in purposes)
+        )
+    assert len(stub.calls("POST", MINT)) == len(purposes)
 
 
 async def test_five_expiries_cost_five_mints(
