@@ -83,3 +83,19 @@ async def test_a_rebase_keeps_findings_what_they_are(town: Town) -> None:
     await town.settled()
     assert len(pull.threads) == 1
     assert town.check(pull).title == "0 new findings, 1 still open"
+
+
+async def test_a_guard_before_the_line_is_a_fix_too(town: Town) -> None:
+    guard = "    if not prices:\n        return 0\n"
+    town.model.script(
+        answers(finding(), contains=["return sum(prices) / len(prices)"], lacks=["if not prices"]),
+        answers(),
+    )
+    pull = await town.reviewed_pull_request()
+    line = "    return sum(prices) / len(prices)"
+    await town.push({"shop/cart.py": BROKEN_CART.replace(line, guard + line)})
+    await town.settled()
+    (thread,) = pull.threads
+    assert [town.shown(one.body, pull) for one in thread.comments[1:]] == ["Fixed in COMMIT-2.\n"]
+    assert thread.resolved_by is town.app.app.bot
+    assert town.check(pull).title == "0 new findings, 1 fixed"
