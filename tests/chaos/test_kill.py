@@ -25,7 +25,7 @@ from bot.simulator.state import Account, PullRequest, Repository
 from pipelines.stores.sqlite import SqliteBackend
 from pipelines.system import SystemClock
 from tests.support.serving import Serving, environment_for
-from tests.support.town import BROKEN_CART, CART, FIXED_CART, answers, finding
+from tests.support.town_model import BROKEN_CART, CART, FIXED_CART, answers, finding
 
 ROUNDS = int(os.environ.get("CONDUCTOR_CHAOS_ROUNDS", "3"))
 AT_ONCE = 3

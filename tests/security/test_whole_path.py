@@ -17,7 +17,8 @@ from markdown_it.token import Token
 
 from bot.simulator import Exchange
 from bot.simulator.state import PullRequest
-from tests.support.town import Town, answers, finding, running_town
+from tests.support.town import Town, running_town
+from tests.support.town_model import answers, finding
 
 R = "/repos/{owner}/{repo}"
 MAY_WRITE = {

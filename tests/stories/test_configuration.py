@@ -1,7 +1,8 @@
 """`.conductor.yml`: in force as the base has it, validated where it is edited, never guessed."""
 
 from tests.stories.test_first_review import BLOCKING
-from tests.support.town import Town, finding
+from tests.support.town import Town
+from tests.support.town_model import finding
 
 BROKEN = """\
 version: 1

@@ -1,6 +1,7 @@
 """Events come twice, late, or not in order; commits come while the last one is being reviewed."""
 
-from tests.support.town import BROKEN_CART, CART, FIXED_CART, Town, answers, finding
+from tests.support.town import Town
+from tests.support.town_model import BROKEN_CART, CART, FIXED_CART, answers, finding
 
 NOWHERE = "http://127.0.0.1:9/webhooks/github"
 """Nobody listens there: deliveries fail, and GitHub keeps them."""

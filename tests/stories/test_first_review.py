@@ -1,7 +1,8 @@
 """The first pull request: what comes in, and what people see."""
 
 from bot.simulator.state import CheckRun
-from tests.support.town import BROKEN_CART, CART, Town, finding
+from tests.support.town import Town
+from tests.support.town_model import BROKEN_CART, CART, finding
 
 BLOCKING = """\
 version: 1

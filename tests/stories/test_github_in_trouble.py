@@ -7,7 +7,8 @@ import pytest
 
 from bot.simulator import Fault
 from tests.stories.test_second_push import SEEN
-from tests.support.town import FIXED_CART, Town, answers, finding, running_town
+from tests.support.town import Town, running_town
+from tests.support.town_model import FIXED_CART, answers, finding
 
 
 def trouble(town: Town, **fault: object) -> None:
@@ -74,6 +75,7 @@ async def test_a_token_that_ends_mid_run_is_renewed_once(town: Town) -> None:
     town.model.hold()
     pull = await town.open_pull_request()
     await town.until(lambda: town.model.asked, "the model was asked")
+    await town.until(lambda: town.check(pull).status == "in_progress", "the check says so")
     before = len(town.calls)
     town.github.world.state.tokens.clear()
     town.model.release()

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tests.support.town import BROKEN_CART, Town, answers, finding, running_town
+from tests.support.town import Town, running_town
+from tests.support.town_model import BROKEN_CART, answers, finding
 
 
 async def test_files_that_cannot_be_shown_are_named(town: Town) -> None:

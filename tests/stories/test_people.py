@@ -4,7 +4,8 @@ import pytest
 
 from bot.commands.table import VERBS
 from bot.simulator.state import Account
-from tests.support.town import Town, answers, finding
+from tests.support.town import Town
+from tests.support.town_model import answers, finding
 
 
 def stranger(town: Town) -> Account:

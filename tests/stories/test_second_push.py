@@ -1,6 +1,7 @@
 """What a second push makes of the first review: fixed, dismissed, unchanged, back again."""
 
-from tests.support.town import BROKEN_CART, FIXED_CART, Town, answers, finding
+from tests.support.town import Town
+from tests.support.town_model import BROKEN_CART, FIXED_CART, answers, finding
 
 SEEN = answers(finding(), contains=["+     return sum(prices) / len(prices)"])
 

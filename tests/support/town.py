@@ -5,9 +5,7 @@ come to rest; so an hour of waiting costs milliseconds and no test sleeps.
 """
 
 import asyncio
-import contextlib
 import io
-import json
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
@@ -43,13 +41,12 @@ from bot.web.health import Health
 from bot.web.webhooks import GitHubWebhook
 from bot.wiring import Services, services
 from pipelines.agents.runner import LocalRunner
-from pipelines.integrations.llm.base import LanguageModel, ModelRequest, ModelResponse
-from pipelines.integrations.llm.factory import ProviderSettings, build_chain
 from pipelines.model import WorkflowRun
 from pipelines.orchestration.state import BusJournal
 from pipelines.system import SortableIds
 from tests.support.clock import VirtualClock
 from tests.support.github_schema import SchemaChecker
+from tests.support.town_model import BROKEN_CART, CART, TownModel
 
 T = TypeVar("T")
 
@@ -57,47 +54,6 @@ REAL_SECONDS = 60.0
 """How long a test may really wait for one thing before it fails and says what it waited for."""
 LONG = 6 * 3600.0
 """The same in the town's own time."""
-
-CART = """\
-def total(prices):
-    return sum(prices)
-
-
-def average(prices):
-    return sum(prices)
-"""
-"""``shop/cart.py`` as it is on the default branch."""
-BROKEN_CART = CART.replace(
-    "average(prices):\n    return sum(prices)",
-    "average(prices):\n    return sum(prices) / len(prices)",
-)
-FIXED_CART = CART.replace(
-    "average(prices):\n    return sum(prices)",
-    "average(prices):\n    return sum(prices) / (len(prices) or 1)",
-)
-
-Rule = dict[str, Any]
-
-
-def finding(**changes: Any) -> dict[str, Any]:
-    """One finding as the model proposes it: the average of an empty cart."""
-    return {
-        "path": "shop/cart.py",
-        "side": "new",
-        "line": 6,
-        "quote": "    return sum(prices) / len(prices)",
-        "severity": "high",
-        "category": "correctness",
-        "title": "The average of an empty cart divides by zero",
-        "explanation": "An empty cart has no prices, so `len(prices)` is 0.",
-        "suggestion": None,
-        **changes,
-    }
-
-
-def answers(*findings: Mapping[str, Any], **when: Any) -> Rule:
-    """A rule of the model's script: these findings, when the prompt is like that."""
-    return {**when, "replies": [{"json": {"findings": list(findings)}}]}
 
 
 class TownClock(VirtualClock):
@@ -108,79 +64,6 @@ class TownClock(VirtualClock):
         waiting = [due for due, _, sleeper in self._sleepers if not sleeper.done()]
         if waiting:
             await self.advance(max(0.0, min(waiting) - self.monotonic()) + 1e-6)
-
-
-class TownModel(LanguageModel):
-    """The model of the town: a script in a file, and a hand that can hold its answers back."""
-
-    name = "mock:model.json"
-
-    def __init__(self, file: Path, clock: VirtualClock) -> None:
-        self._file = file
-        self._clock = clock
-        self._may_answer = asyncio.Event()
-        self._may_answer.set()
-        self.requests: list[ModelRequest] = []
-        self.asked = 0
-        """Requests that wait for their answer at this moment."""
-        self.cancelled = 0
-        self.price_usd = 0.0
-        """What each answer costs."""
-        self.script(answers())
-
-    def script(self, *rules: Rule) -> None:
-        """Write the script anew; the first rule that fits answers."""
-        self._file.write_text(json.dumps({"rules": rules}))
-        settings = ProviderSettings(models=(self.name,))
-        with contextlib.chdir(self._file.parent):
-            self._model = build_chain((self.name,), settings, clock=self._clock)
-
-    def finds(self, *findings: Mapping[str, Any]) -> None:
-        """Answer every request with these findings."""
-        self.script(answers(*findings))
-
-    def hold(self) -> None:
-        """Answer nothing until ``release``."""
-        self._may_answer.clear()
-
-    def release(self) -> None:
-        """Answer what was asked and what will be."""
-        self._may_answer.set()
-
-    @property
-    def prompts(self) -> list[str]:
-        """What the model was shown, request by request."""
-        return [
-            "".join(part.text for message in request.messages for part in message.parts)
-            for request in self.requests
-        ]
-
-    @property
-    def context_tokens(self) -> int:
-        return self._model.context_tokens
-
-    def estimate_tokens(self, text: str) -> int:
-        return self._model.estimate_tokens(text)
-
-    def worst_cost_usd(self, request: ModelRequest) -> float:
-        return self._model.worst_cost_usd(request) + self.price_usd
-
-    async def complete(self, request: ModelRequest) -> ModelResponse:
-        self.requests.append(request)
-        self.asked += 1
-        try:
-            await self._may_answer.wait()
-            response = await self._model.complete(request)
-            usage = response.usage.model_copy(update={"cost_usd": self.price_usd})
-            return response.model_copy(update={"usage": usage})
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        finally:
-            self.asked -= 1
-
-    async def close(self) -> None:
-        await self._model.close()
 
 
 @dataclass
