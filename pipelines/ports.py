@@ -1,7 +1,7 @@
 """What the core asks of the outside: small Protocols, and the records that pass through them."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -16,6 +16,7 @@ from pipelines.model import (
     Task,
     TaskResult,
     Trigger,
+    Usage,
     WorkflowRun,
 )
 
@@ -130,10 +131,15 @@ class Reporter(Protocol):
         ...
 
 
+Tally = Callable[[Usage], None]
+"""Told what a task has cost in all, before and after each model call; the call under way counts at
+its worst case, so that what was told last holds also if the task is cut off."""
+
+
 class AgentRunner(Protocol):
     """Where agents run: in this process, or in one that holds no GitHub credentials."""
 
-    async def run(self, task: Task, reader: Reader) -> TaskResult:
+    async def run(self, task: Task, reader: Reader, *, tally: Tally | None = None) -> TaskResult:
         """Run the task to its end; cancelling this call cancels the agent and its model call."""
         ...
 

@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import BinaryIO, Literal
 
 import structlog
@@ -27,6 +28,7 @@ from pipelines.agents.frames import (
     FrameTooLarge,
     Reply,
     Run,
+    Spent,
     Trouble,
     encode,
     read_frame,
@@ -37,7 +39,7 @@ from pipelines.integrations.llm.base import LanguageModel
 from pipelines.integrations.llm.chain import CallRecord
 from pipelines.integrations.llm.factory import ProviderSettings, build_chain
 from pipelines.integrations.llm.http import Limits, new_client
-from pipelines.model import ChangedFiles, Frozen, Task
+from pipelines.model import ChangedFiles, Frozen, Task, Usage
 from pipelines.ports import FileText, Reader
 from pipelines.system import SystemClock
 
@@ -127,7 +129,8 @@ class Worker:
 
     async def _work(self, number: int, task: Task) -> None:
         try:
-            result = await self._runner.run(task, RemoteReader(self, number))
+            reader, tally = RemoteReader(self, number), partial(self._tell, number)
+            result = await self._runner.run(task, reader, tally=tally)
             await self._send(Done(id=number, result=result))
         except FrameTooLarge as error:
             refusal = UserError(f"The agent's result is too large ({error.size} bytes).")
@@ -145,6 +148,9 @@ class Worker:
             limits=self._limits,
             http=self._http,
         )
+
+    def _tell(self, number: int, usage: Usage) -> None:
+        self._sink.write(encode(Spent(id=number, usage=usage)))
 
     def _record(self, record: CallRecord) -> None:
         self._sink.write(encode(Called(record=record)))

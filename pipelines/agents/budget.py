@@ -8,6 +8,7 @@ from pipelines.integrations.llm.base import (
     ModelResponse,
 )
 from pipelines.model import Usage
+from pipelines.ports import Tally
 
 
 class MeteredModel(LanguageModel):
@@ -18,11 +19,12 @@ class MeteredModel(LanguageModel):
     worst cost, because the provider may have charged for it; one that was refused is not.
     """
 
-    def __init__(self, model: LanguageModel, budget_usd: float) -> None:
+    def __init__(self, model: LanguageModel, budget_usd: float, tally: Tally | None = None) -> None:
         self.name = model.name
         self._model = model
         self._budget_usd = budget_usd
         self._usage = Usage()
+        self._tally = tally
 
     @property
     def usage(self) -> Usage:
@@ -48,6 +50,7 @@ class MeteredModel(LanguageModel):
         worst = self._model.worst_cost_usd(request)
         if worst > self.left_usd:
             raise BudgetExceeded(needed_usd=worst, left_usd=self.left_usd)
+        self._tell(self._usage + Usage(calls=1, cost_usd=worst))
         try:
             response = await self._model.complete(request)
         except BrokenAnswer as error:
@@ -57,8 +60,15 @@ class MeteredModel(LanguageModel):
             refused = isinstance(error, ConductorError) and not isinstance(error, Ambiguous)
             self._usage += Usage(calls=1, cost_usd=0.0 if refused else worst)
             raise
-        self._usage += response.usage
-        return response
+        else:
+            self._usage += response.usage
+            return response
+        finally:
+            self._tell(self._usage)
+
+    def _tell(self, usage: Usage) -> None:
+        if self._tally:
+            self._tally(usage)
 
     def estimate_tokens(self, text: str) -> int:
         """Return an upper estimate of how many tokens a text has."""

@@ -15,6 +15,7 @@ from pipelines.agents.frames import (
     FrameTooLarge,
     Reply,
     Run,
+    Spent,
     Trouble,
     decode_from_child,
     encode,
@@ -24,7 +25,7 @@ from pipelines.errors import Retryable, UserError
 from pipelines.integrations.llm.chain import Recorder
 from pipelines.integrations.llm.deadline import DeadlinePassed, within
 from pipelines.model import Task, TaskResult
-from pipelines.ports import Clock, Reader
+from pipelines.ports import Clock, Reader, Tally
 
 MAX_ASKS = 64
 """Questions that a process may have open at once."""
@@ -35,6 +36,7 @@ MAX_LINE = 8192
 class _Job:
     task: Task
     reader: Reader
+    tally: Tally | None
     result: asyncio.Future[TaskResult]
 
 
@@ -111,10 +113,10 @@ class Child:
         """Whether the process ended or may not be trusted any more."""
         return self._gone
 
-    async def run(self, task: Task, reader: Reader) -> TaskResult:
+    async def run(self, task: Task, reader: Reader, tally: Tally | None = None) -> TaskResult:
         """Hand a task over and wait for its result; see ProcessRunner.run."""
         number = next(self._numbers)
-        job = _Job(task, reader, asyncio.get_running_loop().create_future())
+        job = _Job(task, reader, tally, asyncio.get_running_loop().create_future())
         self._jobs[number] = job
         left = (task.deadline - self._clock.now()).total_seconds()
         try:
@@ -184,8 +186,12 @@ class Child:
         self._gone = True
         self._fail_jobs(f"ended with code {code}")
 
-    def _take(self, message: Ask | Done | Called) -> None:
+    def _take(self, message: Ask | Done | Called | Spent) -> None:
         match message:
+            case Spent():
+                job = self._jobs.get(message.id)
+                if job and job.tally:
+                    job.tally(message.usage)
             case Called():
                 if self._recorder:
                     self._recorder(message.record)

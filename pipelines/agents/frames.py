@@ -18,7 +18,7 @@ from pipelines.errors import (
     UserError,
 )
 from pipelines.integrations.llm.chain import CallRecord
-from pipelines.model import ChangedFiles, Frozen, Task, TaskResult
+from pipelines.model import ChangedFiles, Frozen, Task, TaskResult, Usage
 from pipelines.ports import FileText
 
 MAX_FRAME_BYTES = 32 * 1024 * 1024
@@ -153,10 +153,18 @@ class Called(Frozen):
     record: CallRecord
 
 
-ToParent = Annotated[Ask | Done | Called, Field(discriminator="kind")]
+class Spent(Frozen):
+    """What a task has cost in all, the model call under way at its worst case."""
+
+    kind: Literal["spent"] = "spent"
+    id: int
+    usage: Usage
+
+
+ToParent = Annotated[Ask | Done | Called | Spent, Field(discriminator="kind")]
 
 FROM_PARENT: TypeAdapter[Run | Cancel | Reply] = TypeAdapter(ToChild)
-FROM_CHILD: TypeAdapter[Ask | Done | Called] = TypeAdapter(ToParent)
+FROM_CHILD: TypeAdapter[Ask | Done | Called | Spent] = TypeAdapter(ToParent)
 
 
 def encode(message: Frozen) -> bytes:
@@ -181,7 +189,7 @@ async def read_frame(stream: asyncio.StreamReader) -> bytes | None:
         return None
 
 
-def decode_from_child(body: bytes) -> Ask | Done | Called:
+def decode_from_child(body: bytes) -> Ask | Done | Called | Spent:
     """Validate strictly what a process that reads strangers' text has sent."""
     try:
         return FROM_CHILD.validate_json(body, strict=True)

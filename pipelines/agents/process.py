@@ -9,7 +9,7 @@ from pipelines.errors import Retryable
 from pipelines.integrations.llm.chain import Recorder
 from pipelines.integrations.llm.factory import ProviderSettings
 from pipelines.model import Task, TaskResult
-from pipelines.ports import AgentRunner, Clock, Reader
+from pipelines.ports import AgentRunner, Clock, Reader, Tally
 
 # Nothing else of this process' environment is handed down.
 INHERITED = (
@@ -81,7 +81,7 @@ class ProcessRunner(AgentRunner):
         """The process id, None while none is running."""
         return self._child.pid if self._child and not self._child.gone else None
 
-    async def run(self, task: Task, reader: Reader) -> TaskResult:
+    async def run(self, task: Task, reader: Reader, *, tally: Tally | None = None) -> TaskResult:
         """Run the task in the process; raises Retryable if the process fails it.
 
         Cancelling this call cancels the task there, which closes its model's stream.
@@ -89,7 +89,7 @@ class ProcessRunner(AgentRunner):
         self._running += 1
         try:
             child = await self._started()
-            return await child.run(task, reader)
+            return await child.run(task, reader, tally)
         finally:
             self._running -= 1
             self._used_at = self._clock.monotonic()

@@ -9,7 +9,7 @@ from pipelines.agents.unavailable import UnavailableModel
 from pipelines.errors import UserError
 from pipelines.integrations.llm.base import LanguageModel
 from pipelines.model import Task, TaskResult
-from pipelines.ports import AgentRunner, Clock, Reader, Rng
+from pipelines.ports import AgentRunner, Clock, Reader, Rng, Tally
 
 ModelFactory = Callable[[tuple[str, ...]], LanguageModel]
 """From a chain of ``provider:model`` names to the model that tries them in order."""
@@ -24,10 +24,10 @@ class LocalRunner(AgentRunner):
         self._rng = rng
         self._models: dict[tuple[str, ...], LanguageModel] = {}
 
-    async def run(self, task: Task, reader: Reader) -> TaskResult:
+    async def run(self, task: Task, reader: Reader, *, tally: Tally | None = None) -> TaskResult:
         """Run the task to its end; cancelling this call cancels the agent and its model call."""
         agent = registry.create(task.agent)
-        model = MeteredModel(self._model(task.models), task.budget_usd)
+        model = MeteredModel(self._model(task.models), task.budget_usd, tally)
         context = AgentContext(reader=reader, model=model, clock=self._clock, rng=self._rng)
         await agent.start()
         try:

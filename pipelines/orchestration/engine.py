@@ -48,6 +48,7 @@ from pipelines.orchestration.transitions import (
     StepClaimed,
     StepFailed,
     StepFinished,
+    StepSpent,
     Superseded,
     Ticked,
     Transition,
@@ -130,7 +131,7 @@ class _Draft:
 
     def apply(self, event: RunEvent) -> None:
         """Take in the event, if it still concerns anybody."""
-        if isinstance(event, StepFinished | StepFailed):
+        if isinstance(event, StepFinished | StepFailed | StepSpent):
             self._bill(event)
         if not self._run.live:
             return
@@ -153,7 +154,7 @@ class _Draft:
                 self._give_way(event)
             case Ticked():
                 self._expire()
-            case Started():
+            case Started() | StepSpent():
                 return  # The first steps are dispatched by ``settle``, as all later ones are.
 
     def settle(self) -> None:
@@ -293,10 +294,19 @@ class _Draft:
         current = step and step.attempt == event.attempt and step.state in states
         return step if current else None
 
-    def _bill(self, event: StepFinished | StepFailed) -> None:
-        """Add an attempt's usage once, even if nobody waits for its result any more."""
+    def _bill(self, event: StepFinished | StepFailed | StepSpent) -> None:
+        """Add an attempt's usage once, even if nobody waits for its result any more.
+
+        What it cost a worker that did not bring it to its end is no part of that, so it is added
+        as well, out of what was set aside for the step.
+        """
         step = self._steps.get(event.step)
-        if step and step.billed < event.attempt <= step.attempt:
+        if not step:
+            return
+        if isinstance(event, StepSpent):
+            self._set(step, budget_usd=max(0.0, step.budget_usd - event.usage.cost_usd))
+            self._usage += event.usage
+        elif step.billed < event.attempt <= step.attempt:
             kept = step.budget_usd if event.attempt < step.attempt else 0.0
             self._set(step, billed=event.attempt, budget_usd=kept)
             self._usage += event.usage

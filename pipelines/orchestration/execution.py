@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 from pydantic import JsonValue
 
+from pipelines.errors import ConductorError
 from pipelines.model import (
     AgentStatus,
     Conclusion,
@@ -16,6 +18,7 @@ from pipelines.model import (
     StepState,
     Task,
     TaskResult,
+    Usage,
     WorkflowRun,
 )
 from pipelines.orchestration import log_keys
@@ -34,6 +37,7 @@ from pipelines.orchestration.transitions import (
     StepClaimed,
     StepFailed,
     StepFinished,
+    StepSpent,
 )
 from pipelines.orchestration.work import Job, job_of
 from pipelines.ports import AgentRunner, Clock, Lease, Source, Write
@@ -51,6 +55,17 @@ def step_at(run: WorkflowRun | None, job: Job, *states: StepState) -> Step | Non
     found = next((step for step in run.steps if step.name == job.step), None)
     current = found and found.attempt == job.attempt and found.state in states
     return found if current else None
+
+
+@dataclass(slots=True)
+class _Spent:
+    """What an attempt has cost so far, as its runner tells it."""
+
+    usage: Usage = field(default_factory=Usage)
+
+    def tell(self, usage: Usage) -> None:
+        """Take the new total."""
+        self.usage = usage
 
 
 class Execution:
@@ -172,30 +187,38 @@ class Execution:
     # --- during ----------------------------------------------------------------------------------
 
     async def _run(self, lease: Lease, job: Job, run: WorkflowRun, step: Step) -> None:
-        task = await self._task(run, step)
+        task, spent = await self._task(run, step), _Spent()
+        try:
+            await self._see_through(lease, job, step, task, spent)
+        except BaseException:
+            await self._charge(lease, spent.usage)
+            raise
+
+    async def _see_through(
+        self, lease: Lease, job: Job, step: Step, task: Task, spent: "_Spent"
+    ) -> None:
         wanted = partial(self._wanted, lease.message.tenant, job)
         try:
             outcome = await under_lease(
-                lease, self._attempt(task), bus=self._bus, clock=self._clock, wanted=wanted
+                lease, self._attempt(task, spent), bus=self._bus, clock=self._clock, wanted=wanted
             )
         except NoLongerWanted:
-            stopped = self._lifecycle(lease, step, AgentStatus.STOPPED)
-            await self._coordinator.settle(lease, writes=(stopped,))
+            await self._stop(lease, step, spent.usage)
             return
-        counted = step.attempt - step.uncounted
         if isinstance(outcome, TaskResult) and outcome.failure is None:
             await self._finish(lease, step, outcome)
         else:
-            await self._fail(lease, step, outcome, counted)
+            await self._fail(lease, step, outcome, spent.usage)
 
-    async def _attempt(self, task: Task) -> TaskResult | Exception:
+    async def _attempt(self, task: Task, spent: "_Spent") -> TaskResult | Exception:
         """Return what the agent returned or raised; register it, so that it can be aborted."""
         current = asyncio.current_task()
         assert current is not None
         self._running[task.id] = current
         log.info("agent started", run_id=task.run_id, step=task.step, agent=task.agent)
         try:
-            result = await self._runner.run(task, self._source.reader(task.change))
+            reader = self._source.reader(task.change)
+            result = await self._runner.run(task, reader, tally=spent.tell)
         except Exception as error:  # noqa: BLE001  (whatever an agent raises is its outcome)
             return error
         finally:
@@ -232,10 +255,11 @@ class Execution:
         )
 
     async def _fail(
-        self, lease: Lease, step: Step, outcome: TaskResult | Exception, attempts: int
+        self, lease: Lease, step: Step, outcome: TaskResult | Exception, spent: Usage
     ) -> None:
-        decision = self._decision(outcome, attempts)
+        decision = self._decision(outcome, step.attempt - step.uncounted)
         if decision.action is Action.ABANDON:
+            await self._charge(lease, spent)
             return
         result = outcome if isinstance(outcome, TaskResult) else None
         if isinstance(outcome, Exception):
@@ -247,7 +271,7 @@ class Execution:
             title=decision.message,
             retry_at=decision.at,
             counted=decision.counted,
-            usage=result.usage if result else StepFailed.model_fields["usage"].default,
+            usage=result.usage if result else spent,
         )
         await self._coordinator.apply(
             lease.message.tenant,
@@ -260,6 +284,34 @@ class Execution:
                 *remains(lease, decision, self._clock),
             ),
         )
+
+    async def _stop(self, lease: Lease, step: Step, spent: Usage) -> None:
+        """Settle what nobody waits for any more, and count what it cost until then."""
+        stopped = StepFailed(
+            step=step.name,
+            attempt=step.attempt,
+            conclusion=Conclusion.CANCELLED,
+            title="Stopped.",
+            usage=spent,
+        )
+        await self._coordinator.apply(
+            lease.message.tenant,
+            job_of(lease.message).run,
+            stopped,
+            settled=lease,
+            writes=(self._lifecycle(lease, step, AgentStatus.STOPPED),),
+        )
+
+    async def _charge(self, lease: Lease, spent: Usage) -> None:
+        """Count what an attempt cost that goes on elsewhere, or again; its outcome is unknown."""
+        if not spent.calls:
+            return
+        job = job_of(lease.message)
+        event = StepSpent(step=job.step, attempt=job.attempt, usage=spent)
+        try:
+            await self._coordinator.apply(lease.message.tenant, job.run, event)
+        except ConductorError as error:
+            log.warning("cost not counted", step=job.step, usd=spent.cost_usd, reason=str(error))
 
     def _lifecycle(self, lease: Lease, step: Step, status: AgentStatus) -> Write:
         job = job_of(lease.message)

@@ -56,6 +56,15 @@ class StepFailed(Frozen):
     usage: Usage = Usage()
 
 
+class StepSpent(Frozen):
+    """An attempt that somebody else carries on has cost this much so far; nothing else changes."""
+
+    kind: Literal["step_spent"] = "step_spent"
+    step: str
+    attempt: int
+    usage: Usage
+
+
 class EffectsPublished(Frozen):
     """All effects of the step were carried out, denied or found done; the step is complete."""
 
@@ -113,6 +122,7 @@ RunEvent = Annotated[
     | StepClaimed
     | StepFinished
     | StepFailed
+    | StepSpent
     | EffectsPublished
     | ApprovalNeeded
     | StepApproved

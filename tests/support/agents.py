@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from pipelines.model import Conclusion, Coverage, Finding, Severity, SubmitReview, Task, TaskResult
 from pipelines.model import Usage as Spent
-from pipelines.ports import Reader
+from pipelines.ports import Reader, Tally
 from tests.support.forge import Faults
 
 Script = Callable[[Task], TaskResult]
@@ -67,9 +67,13 @@ class ScriptedAgents:
         self.running: set[str] = set()
         self.hold: asyncio.Event | None = None
         self.started = asyncio.Event()
+        self.under_way = Spent()
+        """What the model call of a task costs at its worst, while it goes on."""
 
-    async def run(self, task: Task, reader: Reader) -> TaskResult:
+    async def run(self, task: Task, reader: Reader, *, tally: Tally | None = None) -> TaskResult:
         self.tasks.append(task)
+        if tally:
+            tally(self.under_way)
         self.running.add(task.id)
         try:
             self._faults.point("agent")

@@ -1,12 +1,14 @@
 """Nothing is sent that the budget could not pay for, and every call is counted."""
 
+import asyncio
+
 import pytest
 
 from pipelines.agents.budget import MeteredModel
 from pipelines.errors import Ambiguous, BudgetExceeded, Retryable
 from pipelines.integrations.llm.base import BrokenAnswer, ChatMessage, ModelRequest, Part
 from pipelines.model import Usage
-from tests.support.models import Answer, ScriptedModel
+from tests.support.models import Answer, HangingModel, ScriptedModel
 
 ASK = ModelRequest(
     purpose="test",
@@ -45,6 +47,31 @@ async def test_what_was_not_used_of_the_worst_case_is_left_for_the_next_call() -
         await meter.complete(ASK)
     assert meter.usage.cost_usd <= WORST * 1.9
     assert meter.usage.calls == len(model.requests)
+
+
+async def test_the_tally_has_the_call_under_way_at_its_worst_and_then_at_its_cost() -> None:
+    told: list[Usage] = []
+    model = ScriptedModel("short", Retryable("Busy."), Ambiguous("Cut."), price=1000.0)
+    meter = MeteredModel(model, WORST * 9, told.append)
+    spent = (await meter.complete(ASK)).usage.cost_usd
+    for _ in range(2):
+        with pytest.raises(Retryable):
+            await meter.complete(ASK)
+    costs = [WORST, spent, spent + WORST, spent, spent + WORST, spent + WORST]
+    assert [usage.cost_usd for usage in told] == pytest.approx(costs)
+    assert [usage.calls for usage in told] == [1, 1, 2, 2, 3, 3]
+
+
+async def test_a_call_that_is_cancelled_stays_in_the_tally_at_its_worst() -> None:
+    told: list[Usage] = []
+    model = HangingModel()
+    call = asyncio.create_task(MeteredModel(model, 99.0, told.append).complete(ASK))
+    await model.started.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    worst = model.worst_cost_usd(ASK)
+    assert [usage.cost_usd for usage in told] == pytest.approx([worst, worst])
 
 
 async def test_a_refused_call_costs_nothing_a_broken_one_its_worst() -> None:

@@ -47,6 +47,7 @@ from pipelines.model import (
     PullRequestTrigger,
     Repository,
     Task,
+    Usage,
 )
 from pipelines.ports import FileText, Reader
 from pipelines.system import SystemClock
@@ -214,13 +215,17 @@ async def test_cancelling_closes_the_provider_s_connection_and_keeps_the_process
         ) as provider,
         running(provider.url) as runner,
     ):
-        call = asyncio.ensure_future(runner.run(task(), OneFile()))
+        spent: list[Usage] = []
+        call = asyncio.ensure_future(runner.run(task(), OneFile(), tally=spent.append))
         await provider.asked.wait()
+        await eventually(lambda: bool(spent))
         pid = runner.pid
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
         await asyncio.wait_for(provider.hung_up.wait(), 10)
+        assert [usage.calls for usage in spent] == [1]
+        assert 0 < spent[0].cost_usd <= 10
         assert (await runner.run(task(2), OneFile())).status == "completed"
         assert runner.pid == pid
 
@@ -233,14 +238,20 @@ async def test_a_killed_process_fails_its_tasks_as_retryable_and_is_replaced() -
         ) as provider,
         running(provider.url) as runner,
     ):
-        call = asyncio.ensure_future(runner.run(task(), OneFile()))
+        spent: list[Usage] = []
+        call = asyncio.ensure_future(runner.run(task(), OneFile(), tally=spent.append))
         await provider.asked.wait()
         first = runner.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
         with pytest.raises(Retryable, match="ended with code -9"):
             await call
-        assert (await runner.run(task(2), OneFile())).status == "completed"
+        assert [usage.calls for usage in spent] == [1]
+        assert 0 < spent[0].cost_usd <= 10
+        whole = await runner.run(task(2), OneFile(), tally=spent.append)
+        assert whole.status == "completed"
+        assert [usage.calls for usage in spent] == [1, 1, 1]
+        assert spent[1].cost_usd > spent[2].cost_usd == whole.usage.cost_usd
         assert runner.pid != first
         assert not alive(first), "a zombie was left"
 

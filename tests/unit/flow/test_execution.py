@@ -5,10 +5,17 @@ from datetime import timedelta
 
 import pytest
 
-from pipelines.errors import Ambiguous, ModelUnavailable, Parked, Retryable
-from pipelines.model import Conclusion, Failure, Task, TaskResult
+from pipelines.errors import (
+    Ambiguous,
+    ModelUnavailable,
+    Parked,
+    Retryable,
+)
+from pipelines.model import Conclusion, Failure, StepState, Task, TaskResult, Usage
 from pipelines.orchestration.bus.dead import DeadLetters
 from pipelines.orchestration.execution import tainted
+from pipelines.orchestration.keys import day_of
+from pipelines.ports import Lease
 from tests.support.agents import review
 from tests.support.forge import Forge, Pull, sha
 from tests.support.world import World
@@ -21,6 +28,11 @@ def forge() -> Forge:
 
 async def reviewing(world: World) -> asyncio.Task[None]:
     """Bring a pull request to where its agent works and does not come to an end."""
+    return (await under_review(world))[1]
+
+
+async def under_review(world: World) -> tuple[Lease, asyncio.Task[None]]:
+    """As ``reviewing``, with the lease that its worker holds."""
     world.agents.hold = asyncio.Event()
     await world.pull_request("opened", 5, "one")
     await world.work("deliveries", "reports")
@@ -28,7 +40,7 @@ async def reviewing(world: World) -> asyncio.Task[None]:
     assert lease is not None
     task = asyncio.create_task(world.dispatcher.handle(lease))
     await asyncio.wait_for(world.agents.started.wait(), 5)
-    return task
+    return lease, task
 
 
 async def test_superseding_a_run_aborts_its_agent_at_once(world: World, forge: Forge) -> None:
@@ -187,6 +199,95 @@ workflows: { pr: { on: { pull_request: {} }, steps: { review: { agent: review } 
     assert len(world.agents.tasks) == 1
     assert forge.conclusions("two")["pr / review"].startswith("neutral: Today has spent 0.01")
     await world.close()
+
+
+# --- what is spent on work that is thrown away ---------------------------------------------------
+
+UNDER_WAY = Usage(calls=1, cost_usd=0.25)
+
+
+async def spent(world: World) -> float:
+    """US dollars of all runs; those of the day must say the same."""
+    runs = sum(run.usage.cost_usd for run in await world.runs())
+    days = await world.state.spending(day_of(world.clock.now()))
+    assert sum(usage.cost_usd for usage in days.values()) == pytest.approx(runs)
+    return runs
+
+
+async def test_a_model_call_that_a_push_cut_off_is_billed_to_its_run_and_to_the_day(
+    world: World, forge: Forge
+) -> None:
+    world.agents.under_way = UNDER_WAY
+    async with world.execution.listening():
+        old = await reviewing(world)
+        forge.pulls[5].head = "two"
+        await world.pull_request("synchronize", 5, "two")
+        await world.work("deliveries")
+        await asyncio.wait_for(old, 5)
+        world.agents.hold = None
+        assert await spent(world) == pytest.approx(0.25)
+        await world.settle()
+
+    costs = {run.change.head_sha: run.usage.cost_usd for run in await world.runs()}
+    assert costs == pytest.approx({sha("one"): 0.25, sha("two"): 0.01})
+    assert await spent(world) == pytest.approx(0.26)
+
+
+async def test_an_abort_that_was_missed_is_billed_too(world: World, forge: Forge) -> None:
+    world.agents.under_way = UNDER_WAY
+    old = await reviewing(world)
+    forge.pulls[5].open = False
+    await world.pull_request("closed", 5, "one")
+    await world.work("deliveries")
+    await pass_time(world, 25, until=old)
+    await asyncio.wait_for(old, 5)
+
+    assert await spent(world) == pytest.approx(0.25)
+
+
+async def test_an_agent_that_crashed_is_billed_what_it_had_told_and_its_retry_on_top(
+    world: World, forge: Forge
+) -> None:
+    world.agents.under_way = UNDER_WAY
+    forge.faults.plan("agent", Retryable("The agent process ended with code -9."))
+    await world.pull_request("opened", 5, "one")
+    await world.settle()
+
+    assert [task.attempt for task in world.agents.tasks] == [1, 2]
+    assert await spent(world) == pytest.approx(0.26)
+
+
+async def test_a_worker_that_lost_its_lease_bills_its_part_and_the_next_one_its_own(
+    world: World, forge: Forge
+) -> None:
+    world.agents.under_way = UNDER_WAY
+    lease, frozen = await under_review(world)
+    await world.bus.release(lease)
+    later = await world.claim("agent.review")
+    assert later is not None
+    await pass_time(world, 21, until=frozen)
+    await asyncio.wait_for(frozen, 5)
+    assert await spent(world) == pytest.approx(0.25)
+    (run,) = await world.runs()
+    assert run.steps[0].state is StepState.RUNNING
+
+    world.agents.hold = None
+    await world.dispatcher.handle(later)
+    assert await spent(world) == pytest.approx(0.26)
+    assert len(world.agents.tasks) == 2
+
+
+async def test_a_worker_that_is_stopped_bills_what_its_agent_spent(
+    world: World, forge: Forge
+) -> None:
+    world.agents.under_way = UNDER_WAY
+    task = await reviewing(world)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    world.agents.hold = None
+    assert task.cancelled()
+    assert await spent(world) == pytest.approx(0.25)
 
 
 async def test_an_agent_that_is_not_here_is_named(world: World, forge: Forge) -> None:

@@ -31,6 +31,7 @@ from pipelines.orchestration.transitions import (
     StepClaimed,
     StepFailed,
     StepFinished,
+    StepSpent,
     Superseded,
     Ticked,
     Wake,
@@ -581,3 +582,19 @@ def test_every_visible_change_is_reported_and_nothing_else() -> None:
     assert story.commands[-1] == Report()
     story.happens(finished("a", 1, usage=Usage(calls=1)))
     assert Report() not in story.commands
+
+
+def test_what_an_attempt_cost_a_worker_that_lost_it_is_added_to_what_its_end_reports() -> None:
+    story = Story("a", budget_usd=1.0)
+    story.happens(StepClaimed(step="a", attempt=1))
+    part = StepSpent(step="a", attempt=1, usage=Usage(calls=1, cost_usd=0.25))
+    story.happens(part)
+    assert story.run.step("a").state is StepState.RUNNING
+    assert story.run.step("a").budget_usd == pytest.approx(0.75)
+    end = {"step": "a", "attempt": 1, "conclusion": Conclusion.SUCCESS, "title": "Done"}
+    story.happens(StepFinished.model_validate({**end, "usage": Usage(calls=2, cost_usd=0.5)}))
+    assert story.run.usage == Usage(calls=3, cost_usd=0.75)
+    story.happens(part)
+    assert story.run.usage.cost_usd == pytest.approx(1.0)
+    assert not story.run.live
+    assert story.happens(part.model_copy(update={"step": "b"})) == ()
