@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
+from pipelines.errors import Retryable
 from pipelines.model import (
     CommandTrigger,
     Conclusion,
@@ -24,7 +26,7 @@ from pipelines.orchestration.dispatch import remains
 from pipelines.orchestration.error_handler import Decision, ErrorHandler
 from pipelines.orchestration.execution import step_at
 from pipelines.orchestration.facts import FactFinder
-from pipelines.orchestration.leases import NoLongerWanted, under_lease
+from pipelines.orchestration.leases import LEASE_SECONDS, NoLongerWanted, under_lease
 from pipelines.orchestration.outcome import WORST_FIRST
 from pipelines.orchestration.policy import Deny, PolicyEngine
 from pipelines.orchestration.records import EffectRecord
@@ -148,9 +150,10 @@ class Publication:
         known = await self._state.effect(tenant, effect.key)
         if known is not None and known.receipt is not None:
             return known.receipt
-        begun = EffectRecord(
-            run_id=run.id, at=self._clock.now(), version=known.version if known else 0
-        )
+        now = self._clock.now()
+        if known is not None and known.run_id != run.id:
+            _let_go_first(known, now)
+        begun = EffectRecord(run_id=run.id, at=now, version=known.version if known else 0)
         await self._note(tenant, effect, begun)
         repeated = known is not None or _posted_before(run, effect)
         receipt = await self._reporter.carry_out(run, effect, repeated=repeated)
@@ -180,6 +183,17 @@ class Publication:
             lease, self._carry_out(run, desk, reaction), bus=self._bus, clock=self._clock
         )
         await self._coordinator.settle(lease)
+
+
+def _let_go_first(known: EffectRecord, now: datetime) -> None:
+    """Raise Retryable while another run may be in the middle of the same effect.
+
+    Nobody sees that it was carried out before it is, so looking first does not help until whoever
+    began it has lost its lease or is done.
+    """
+    rest = LEASE_SECONDS - max(0.0, (now - known.at).total_seconds())
+    if rest > 0:
+        raise Retryable("Another run has just begun to publish the same.", retry_after=rest)
 
 
 def _posted_before(run: WorkflowRun, effect: Effect) -> bool:

@@ -15,7 +15,9 @@ from pipelines.model import Conclusion, Failure, StepState, Task, TaskResult, Us
 from pipelines.orchestration.bus.dead import DeadLetters
 from pipelines.orchestration.execution import tainted
 from pipelines.orchestration.keys import day_of
-from pipelines.ports import Lease
+from pipelines.orchestration.leases import LEASE_SECONDS
+from pipelines.orchestration.records import EffectRecord
+from pipelines.ports import Batch, Lease
 from tests.support.agents import review
 from tests.support.forge import Forge, Pull, sha
 from tests.support.world import World
@@ -341,6 +343,49 @@ async def test_a_write_that_may_have_happened_is_looked_up(world: World, forge: 
 
     assert forge.written() == {f"review/5/{sha('one')}": 1}
     assert len(forge.checks) == 1
+
+
+async def begin(world: World, run_id: str) -> None:
+    """Note down, as another worker would, that a run is about to post the review."""
+    tenant, key = (await world.runs())[0].change.repository.tenant, f"review/5/{sha('one')}"
+    begun = EffectRecord(run_id=run_id, at=world.clock.now())
+    write = world.state.effect_write(tenant, key, begun)
+    await world.bus.commit(Batch(writes=[write]))
+
+
+async def test_what_another_run_is_about_to_do_is_left_to_it_for_as_long_as_a_lease(
+    world: World, forge: Forge
+) -> None:
+    await world.pull_request("opened", 5, "one")
+    await world.work("deliveries", "agent.review")
+    started = world.clock.monotonic()
+    await begin(world, "another")
+    await world.work("effects")
+    assert not forge.done
+
+    await world.settle()
+    assert forge.written() == {f"review/5/{sha('one')}": 1}
+    assert world.clock.monotonic() >= started + LEASE_SECONDS
+
+
+async def test_what_a_run_began_itself_is_looked_up_at_once(world: World, forge: Forge) -> None:
+    await world.pull_request("opened", 5, "one")
+    await world.work("deliveries", "agent.review")
+    (run,) = await world.runs()
+    await begin(world, run.id)
+    await world.work("effects")
+    assert forge.written() == {f"review/5/{sha('one')}": 1}
+
+
+async def test_an_intent_that_is_older_than_a_lease_is_taken_over(
+    world: World, forge: Forge
+) -> None:
+    await world.pull_request("opened", 5, "one")
+    await world.work("deliveries", "agent.review")
+    await begin(world, "another")
+    await world.clock.advance(LEASE_SECONDS)
+    await world.work("effects")
+    assert forge.written() == {f"review/5/{sha('one')}": 1}
 
 
 async def test_a_limit_is_sat_out_without_using_up_attempts(world: World, forge: Forge) -> None:
