@@ -10,6 +10,16 @@ QUEUE = "deliveries"
 """The work queue that accepted deliveries wait in."""
 
 
+def delivery_key(guid: str) -> str:
+    """Where the delivery with this GUID is stored."""
+    return f"delivery/{guid}"
+
+
+def body_key(guid: str) -> str:
+    """Where the delivery's body is stored, if there is anything to be done about it."""
+    return f"body/{guid}"
+
+
 class DeliveryStatus(StrEnum):
     """What became of a delivery; everything but ``accepted`` is terminal (invariant I1)."""
 
@@ -24,12 +34,11 @@ class DeliveryStatus(StrEnum):
 class Delivery(Frozen):
     """A stored delivery; ``guid`` is GitHub's ``X-GitHub-Delivery``, the same when redelivered.
 
-    ``payload`` is the signed body as it came, decoded as UTF-8 but not yet parsed.
+    The signed body lies beside it, under ``body_key``, as the bytes that came.
     """
 
     guid: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
     event: str = Field(pattern=r"^[a-z_]{1,64}$")
-    payload: str
     received_at: AwareDatetime
     status: DeliveryStatus = DeliveryStatus.ACCEPTED
     reason: str = ""

@@ -5,7 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.deliveries.delivery import QUEUE, Delivery, DeliveryStatus
+from bot.deliveries.delivery import (
+    QUEUE,
+    Delivery,
+    DeliveryStatus,
+    body_key,
+    delivery_key,
+)
 from pipelines.errors import Conflict
 from pipelines.ports import ABSENT, Batch, Clock, Journal, Message, Write
 
@@ -41,11 +47,6 @@ class Accepted:
     reason: str = ""
 
 
-def delivery_key(guid: str) -> str:
-    """Where the delivery with this GUID is stored."""
-    return f"delivery/{guid}"
-
-
 class Inbox:
     """Stores deliveries; the same GUID, or the same signed body under another GUID, only once.
 
@@ -68,7 +69,6 @@ class Inbox:
         delivery = Delivery(
             guid=guid,
             event=event,
-            payload="" if reason else body.decode(),
             received_at=self._clock.now(),
             status=DeliveryStatus.IGNORED if reason else DeliveryStatus.ACCEPTED,
             reason=reason or "",
@@ -77,18 +77,20 @@ class Inbox:
         try:
             await self._journal.commit(_batch(delivery, triaged.tenant, body))
         except Conflict:
-            return await self._seen_before(delivery, triaged.tenant)
+            return await self._seen_before(delivery, triaged.tenant, body)
         if reason:
             return Accepted(Verdict.IGNORED, reason)
         return Accepted(Verdict.STORED)
 
-    async def _seen_before(self, delivery: Delivery, tenant: str) -> Accepted:
+    async def _seen_before(self, delivery: Delivery, tenant: str, body: bytes) -> Accepted:
         """Take a redelivered dead letter in again; everything else is a duplicate."""
-        key = delivery_key(delivery.guid)
-        stored = await self._journal.get(key)
+        stored = await self._journal.get(delivery_key(delivery.guid))
         if stored is None:
             return Accepted(Verdict.DUPLICATE, "this body was delivered before under another id")
-        if Delivery.model_validate_json(stored.value).status is not DeliveryStatus.DEAD:
+        kept = await self._journal.get(body_key(delivery.guid))
+        known = Delivery.model_validate_json(stored.value)
+        same = kept is not None and kept.value == body
+        if known.status is not DeliveryStatus.DEAD or not same:
             return Accepted(Verdict.DUPLICATE, "this delivery was accepted before")
         revived = Batch(
             writes=[_record(delivery, expect=stored.version)], messages=[_message(delivery, tenant)]
@@ -107,11 +109,11 @@ def _batch(delivery: Delivery, tenant: str, body: bytes) -> Batch:
         expect=ABSENT,
         ttl=REMEMBERED_SECONDS,
     )
-    waiting = delivery.status is DeliveryStatus.ACCEPTED
-    return Batch(
-        writes=[_record(delivery, expect=ABSENT), seen],
-        messages=[_message(delivery, tenant)] if waiting else [],
-    )
+    writes = [_record(delivery, expect=ABSENT), seen]
+    if delivery.status is not DeliveryStatus.ACCEPTED:
+        return Batch(writes=writes)
+    kept = Write(key=body_key(delivery.guid), value=body, ttl=REMEMBERED_SECONDS)
+    return Batch(writes=[*writes, kept], messages=[_message(delivery, tenant)])
 
 
 def _record(delivery: Delivery, *, expect: int) -> Write:

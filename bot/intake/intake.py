@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import structlog
 
 from bot.commands.permissions import Permissions
-from bot.deliveries.delivery import Delivery, DeliveryStatus
-from bot.deliveries.inbox import REMEMBERED_SECONDS, delivery_key
+from bot.deliveries.delivery import Delivery, DeliveryStatus, body_key, delivery_key
+from bot.deliveries.inbox import REMEMBERED_SECONDS
 from bot.events.decoding import Malformed, decode
 from bot.events.filters import AppIdentity, Ignored
 from bot.events.installations import InstallationChanged
@@ -32,7 +32,7 @@ from pipelines.orchestration.dispatch import remains
 from pipelines.orchestration.error_handler import Action, Decision
 from pipelines.orchestration.leases import under_lease
 from pipelines.orchestration.standing import Standing, subject_of
-from pipelines.ports import Clock, Lease, Source, Versioned, Write
+from pipelines.ports import Clock, Lease, Source, Write
 from pipelines.stores.backend import StorageBackend, key
 
 log = structlog.get_logger(__name__)
@@ -45,6 +45,18 @@ class Ending:
     status: DeliveryStatus
     reason: str = ""
     run_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A delivery as it was found in the store: its record, its version, its signed body."""
+
+    delivery: Delivery
+    version: int
+    body: bytes
+
+
+Meaning = Trigger | Ignored | InstallationChanged
 
 
 class Intake:
@@ -92,8 +104,7 @@ class Intake:
         if stored is None:
             await self._coordinator.settle(lease)
             return
-        delivery, version = stored
-        trigger = self._meaning(delivery)
+        trigger = self._meaning(stored)
         buried = remains(lease, decision, self._clock)
         ending = Ending(_status(decision), decision.message)
 
@@ -102,7 +113,7 @@ class Intake:
             if isinstance(trigger, PullRequestTrigger) and ending.status in _VISIBLE:
                 run_ids = (await lost(changes, trigger, decision),)
             changes.settle(lease)
-            changes.write(*buried, self._record(delivery, version, ending, run_ids))
+            changes.write(*buried, self._record(stored, ending, run_ids))
 
         await self._coordinator.decide(give_up)
 
@@ -114,17 +125,18 @@ class Intake:
             log.warning("message without a delivery", message_id=lease.message.id)
             await self._coordinator.settle(lease)
             return
-        delivery, version = stored
+        meaning = self._meaning(stored)
+        _bind(stored.delivery, meaning)
 
         async def decide(changes: Changes) -> Ending:
-            ending = await self._decide(changes, delivery)
+            ending = await self._decide(changes, meaning)
             changes.settle(lease)
-            changes.write(self._record(delivery, version, ending))
+            changes.write(self._record(stored, ending))
             return ending
 
         async def ignore(changes: Changes) -> None:
             changes.settle(lease)
-            changes.write(self._record(delivery, version, nothing))
+            changes.write(self._record(stored, nothing))
 
         try:
             ending = await self._coordinator.decide(decide)
@@ -133,9 +145,7 @@ class Intake:
             await self._coordinator.decide(ignore)
         log.info("delivery handled", status=ending.status, reason=ending.reason)
 
-    async def _decide(self, changes: Changes, delivery: Delivery) -> Ending:
-        meaning = self._meaning(delivery)
-        _bind(delivery, meaning)
+    async def _decide(self, changes: Changes, meaning: Meaning) -> Ending:
         match meaning:
             case Ignored(reason=reason):
                 return Ending(DeliveryStatus.IGNORED, reason)
@@ -148,9 +158,10 @@ class Intake:
             case _:
                 return await self._event(changes, meaning)
 
-    def _meaning(self, delivery: Delivery) -> Trigger | Ignored | InstallationChanged:
+    def _meaning(self, stored: Stored) -> Meaning:
+        delivery = stored.delivery
         try:
-            payload = decode(delivery.payload.encode())
+            payload = decode(stored.body)
         except Malformed as error:
             return Ignored(reason=str(error))
         return trigger_of(delivery.event, delivery.guid, payload, self._identity)
@@ -215,18 +226,17 @@ class Intake:
         expect = before.version if before else 0
         return Write(place, trigger.delivery_id.encode(), expect=expect, ttl=REMEMBERED_SECONDS)
 
-    async def _stored(self, lease: Lease) -> tuple[Delivery, int] | None:
-        record: Versioned | None = await self._store.get(
-            delivery_key(str(lease.message.body.get("guid")))
-        )
-        if record is None:
+    async def _stored(self, lease: Lease) -> Stored | None:
+        guid = str(lease.message.body.get("guid"))
+        places = (delivery_key(guid), body_key(guid))
+        found = await self._store.get_many(places)
+        if not all(place in found for place in places):
             return None
-        return Delivery.model_validate_json(record.value), record.version
+        record, body = (found[place] for place in places)
+        return Stored(Delivery.model_validate_json(record.value), record.version, body.value)
 
-    def _record(
-        self, delivery: Delivery, version: int, ending: Ending, run_ids: tuple[str, ...] = ()
-    ) -> Write:
-        ended = delivery.model_copy(
+    def _record(self, stored: Stored, ending: Ending, run_ids: tuple[str, ...] = ()) -> Write:
+        ended = stored.delivery.model_copy(
             update={
                 "status": ending.status,
                 "reason": ending.reason,
@@ -235,9 +245,9 @@ class Intake:
             }
         )
         return Write(
-            delivery_key(delivery.guid),
+            delivery_key(ended.guid),
             ended.model_dump_json().encode(),
-            expect=version,
+            expect=stored.version,
             ttl=REMEMBERED_SECONDS,
         )
 
@@ -245,7 +255,7 @@ class Intake:
 _VISIBLE = (DeliveryStatus.DEAD, DeliveryStatus.FAILED)
 
 
-def _bind(delivery: Delivery, meaning: Trigger | Ignored | InstallationChanged) -> None:
+def _bind(delivery: Delivery, meaning: Meaning) -> None:
     structlog.contextvars.bind_contextvars(
         github_delivery_id=delivery.guid, github_event_type=delivery.event
     )

@@ -92,6 +92,7 @@ class World:
         self._kept = MemoryBackend(clock) if path is None else None
         self._ids = SortableIds(clock, self.rng)
         self._deliveries = 0
+        self._sent: dict[str, tuple[str, bytes]] = {}
 
     @classmethod
     async def started(cls, forge: Forge, **options: Any) -> "World":
@@ -165,6 +166,12 @@ class World:
                 **payload,
             }
         ).encode()
+        self._sent[guid] = (event, body)
+        return await self.redeliver(guid)
+
+    async def redeliver(self, guid: str) -> Accepted:
+        """Send a delivery again as it was."""
+        event, body = self._sent[guid]
         inbox = Inbox(BusJournal(self.store, self.bus), self.clock, lambda *_: Triaged("7/42"))
         accepted = await inbox.accept(guid, event, body)
         self.accepted.add(guid)

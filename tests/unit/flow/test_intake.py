@@ -195,7 +195,7 @@ async def test_a_poisonous_delivery_is_buried_with_a_failed_check_and_revived_by
     letters = DeadLetters(world.store, world.bus, world.clock)
     assert [letter.message.id for letter in await letters.list()] == ["delivery/poison"]
 
-    await world.pull_request("opened", 5, "one", guid="poison")
+    await world.redeliver("poison")
     await world.settle()
     assert await statuses(world) == ["done"]
     assert forge.conclusions("one")["pull-request / review"] == "neutral: 1 finding"

@@ -159,7 +159,9 @@ async def test_a_body_in_a_hundred_thousand_chunks_is_one_body() -> None:
     ],
     ids=["HTTP/1.0", "a length too short", "a length too long", "no length"],
 )
-async def test_lengths_that_lie_are_refused_and_harm_nobody_else(sent: bytes, answer: bytes) -> None:
+async def test_lengths_that_lie_are_refused_and_harm_nobody_else(
+    sent: bytes, answer: bytes
+) -> None:
     bodies = BodyReader(seconds=0.2)
     async with running_edge(bodies=bodies, limits=Limits(idle=0.5, linger=0.1)) as edge:
         assert (await rest(*await raw(edge, sent))).startswith(answer)

@@ -5,8 +5,7 @@ import json
 import pytest
 from pydantic import SecretStr
 
-from bot.deliveries.delivery import Delivery, DeliveryStatus
-from bot.deliveries.inbox import delivery_key
+from bot.deliveries.delivery import Delivery, DeliveryStatus, body_key, delivery_key
 from bot.deliveries.signature import SignatureVerifier, signature
 from pipelines.errors import NotStored, UserError
 from pipelines.ports import Batch, Versioned, Write
@@ -27,7 +26,9 @@ async def test_a_signed_delivery_is_stored_and_queued_before_it_is_answered() ->
         delivery = await stored(edge)
         assert delivery
         assert delivery.status is DeliveryStatus.ACCEPTED
-        assert delivery.payload == BODY.decode()
+        kept = await edge.store.get(body_key(GUID))
+        assert kept
+        assert kept.value == BODY
         (message,) = await edge.store.messages()
         assert (message.body, message.tenant) == ({"guid": GUID}, "7/42")
 
@@ -50,6 +51,8 @@ async def test_a_redelivery_of_a_dead_letter_is_taken_in_again() -> None:
         dead = delivery.model_copy(update={"status": DeliveryStatus.DEAD})
         value = dead.model_dump_json().encode()
         await edge.store.commit(Batch(writes=[Write(key=delivery_key(GUID), value=value)]))
+        other = await edge.deliver(b'{"action": "closed"}')
+        assert other.json()["result"] == "duplicate", "an id cannot be lent to another body"
         assert (await edge.deliver(BODY)).status_code == 202
         revived = await stored(edge)
         assert revived
@@ -62,7 +65,8 @@ async def test_what_needs_no_work_is_answered_with_the_reason_and_has_a_terminal
         assert (answer.status_code, answer.json()["reason"]) == (200, "nothing is to be done")
         delivery = await stored(edge)
         assert delivery
-        assert (delivery.status, delivery.payload) == (DeliveryStatus.IGNORED, "")
+        assert delivery.status is DeliveryStatus.IGNORED
+        assert await edge.store.get(body_key(GUID)) is None, "what needs no work is not kept"
         assert await edge.store.messages() == []
 
 
