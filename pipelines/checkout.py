@@ -137,7 +137,7 @@ class CheckoutSource:
             body=await self._git.text("log", "-1", "--format=%b", head),
             author=Actor(id=0, login=await self._git.text("log", "-1", "--format=%an", head)),
             author_can_write=True,
-            paths=tuple(p.decode(errors="replace") for p in paths.split(b"\0") if p),
+            paths=tuple(_path(p) for p in paths.split(b"\0") if p),
             config=await self._config(base),
             read_at=self._clock.now(),
         )
@@ -242,9 +242,16 @@ async def _entries(git: Git, commit: str, paths: Sequence[str]) -> dict[str, _En
     for line in filter(None, listing.split(b"\0")):
         head, _, name = line.partition(b"\t")
         mode, _kind, oid, size = head.decode().split()
-        path = name.decode(errors="replace")
+        path = _path(name)
         entries[path] = _Entry(mode, oid, int(size) if size.isdigit() else 0)
     return {path: entries[path] for path in paths if path in entries}
+
+
+def _path(name: bytes) -> str:
+    """Return a file's name as text; bytes that are not UTF-8 are spelled out, so that it is told
+    from others, can be written down, and is not mistaken for a name that can be read back.
+    """
+    return name.decode(errors="backslashreplace")
 
 
 def _stays_inside(path: str) -> bool:
@@ -253,7 +260,7 @@ def _stays_inside(path: str) -> bool:
 
 
 def _name_status(output: bytes) -> list[tuple[str, list[str]]]:
-    fields = [field.decode(errors="replace") for field in output.split(b"\0")]
+    fields = [_path(field) for field in output.split(b"\0")]
     found: list[tuple[str, list[str]]] = []
     index = 0
     while index < len(fields) - 1:

@@ -1,11 +1,13 @@
 """What the agent process and its parent say to each other: JSON frames with a length in front."""
 
 import asyncio
+import json
 import struct
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from pipelines.errors import (
     BudgetExceeded,
@@ -168,8 +170,15 @@ FROM_CHILD: TypeAdapter[Ask | Done | Called | Spent] = TypeAdapter(ToParent)
 
 
 def encode(message: Frozen) -> bytes:
-    """Return the frame of a message; raises FrameTooLarge."""
-    body = message.model_dump_json(by_alias=True).encode("utf-8")
+    """Return the frame of a message; raises FrameTooLarge.
+
+    Half of a surrogate pair, which no file or model can hold, becomes a question mark.
+    """
+    try:
+        body = message.model_dump_json(by_alias=True).encode("utf-8")
+    except PydanticSerializationError:
+        values = message.model_dump(mode="json", by_alias=True)
+        body = json.dumps(values, ensure_ascii=False).encode("utf-8", "replace")
     if len(body) > MAX_FRAME_BYTES:
         raise FrameTooLarge(len(body))
     return _HEADER.pack(len(body)) + body

@@ -504,6 +504,13 @@ def test_a_message_larger_than_a_frame_is_not_sent() -> None:
         encode(Reply(call=1, texts=(text,)))
 
 
+def test_half_a_surrogate_pair_in_strangers_text_does_not_stop_a_message() -> None:
+    text = FileText(path="x\ud800", text="é\udfff😀")
+    body = encode(Reply(call=1, texts=(text,)))[4:]
+    (got,) = Reply.model_validate_json(body).texts or ()
+    assert (got.path, got.text) == ("x?", "é?😀")
+
+
 def test_random_bytes_are_never_a_message() -> None:
     rng = random.Random(20260105)
     for _ in range(300):

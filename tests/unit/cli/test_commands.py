@@ -1,6 +1,7 @@
 """Each command as a person types it: what it prints, where, and how it exits."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,22 @@ def test_run_succeeds_where_nothing_is_wrong_and_says_what_it_left_out(shop: Che
     done = conductor("run", folder=shop.folder, CONDUCTOR_MODELS=MOCK)
     assert done.returncode == 0, done.stderr
     assert "note: Changes that are not committed were not looked at." in done.stdout
+
+
+@pytest.mark.parametrize("shown", ["terminal", "json", "sarif", "markdown", "html"])
+def test_run_tells_files_apart_whose_names_are_not_utf_8(shop: Checkout, shown: str) -> None:
+    leak = "key = 'AKIAABCDEFGHIJKLMNOP'\n"
+    names = (b"caf\xe8.py", b"caf\xe9.py", b"half\xed\xa0\x80.py")
+    shop.git("branch", os.fsdecode(b"old\xff"), "main")
+    shop.commit({os.fsdecode(name): leak for name in names})
+    arguments = ("run", "--format", shown, "--base", os.fsdecode(b"old\xff"))
+    done = conductor(*arguments, folder=shop.folder, CONDUCTOR_MODELS=MOCK)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    if shown == "json":
+        found = {finding["path"] for finding in json.loads(done.stdout)["findings"]}
+        leaks = {name.decode(errors="backslashreplace") for name in names}
+        assert found == leaks | {"shop/cart.py"}
 
 
 def test_run_without_a_model_says_so_and_never_claims_success(shop: Checkout) -> None:
