@@ -51,7 +51,11 @@ def serve_forever() -> None:
         redactor=redactor,
         metrics=metrics,
     ):
-        uvloop.run(_serve(settings, redactor, metrics))
+        try:
+            uvloop.run(_serve(settings, redactor, metrics))
+        except asyncio.CancelledError:
+            _log.warning("stopped_at_once", consequence="what was under way starts again")
+            sys.exit(1)
 
 
 class Triage:
@@ -183,6 +187,7 @@ def _signalled() -> asyncio.Event:
     cancel: Callable[[], object] = task.cancel
 
     def asked() -> None:
+        _log.info("asked_to_stop", at_once=stopping.is_set())
         (cancel if stopping.is_set() else stopping.set)()
 
     for number in (signal.SIGTERM, signal.SIGINT):

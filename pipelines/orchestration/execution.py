@@ -263,7 +263,8 @@ class Execution:
             return
         result = outcome if isinstance(outcome, TaskResult) else None
         if isinstance(outcome, Exception):
-            log.warning("agent raised", step=step.name, exc_info=outcome)
+            ours = not isinstance(outcome, ConductorError)
+            log.warning("agent raised", error=str(outcome), exc_info=outcome if ours else None)
         event = StepFailed(
             step=step.name,
             attempt=step.attempt,
