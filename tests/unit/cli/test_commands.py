@@ -133,7 +133,12 @@ def test_schema_is_json_schema(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("secret", ["", "short"])
 def test_serve_refuses_a_short_webhook_secret(tmp_path: Path, secret: str) -> None:
-    settings = {"GITHUB_APP_ID": "1", "GITHUB_PRIVATE_KEY": "x", "GITHUB_WEBHOOK_SECRET": secret}
-    done = conductor("serve", folder=tmp_path, **settings)
+    done = conductor(
+        "serve",
+        folder=tmp_path,
+        GITHUB_APP_ID="1",
+        GITHUB_PRIVATE_KEY="x",
+        GITHUB_WEBHOOK_SECRET=secret,
+    )
     assert done.returncode == 2
     assert "GITHUB_WEBHOOK_SECRET" in done.stderr
