@@ -40,6 +40,8 @@ _MOST_LINES = 10_000
 _AT_ONCE = 100
 """How many lines a sink that fails or hangs takes with it."""
 
+_NOT_RENDERED = '{"event": "log_line_not_rendered", "level": "error"}\n'
+
 _EVENTS = frozenset(
     (
         "check_run",
@@ -175,7 +177,8 @@ class _Handler(logging.Handler):
         try:
             self._writer.put(self.format(record) + "\n")
         except Exception:  # noqa: BLE001 - whoever logs is never the one to fail
-            self.handleError(record)
+            # The standard library would print the arguments, which nothing has redacted.
+            self._writer.put(_NOT_RENDERED)
 
 
 class _RedactingFormatter(structlog.stdlib.ProcessorFormatter):

@@ -143,3 +143,18 @@ def test_a_sink_that_refuses_costs_lines_and_is_tried_again() -> None:
     assert dropped() == 1
     assert "second" in sink.getvalue()
     assert "first" not in sink.getvalue()
+
+
+class _Unprintable:
+    def __str__(self) -> str:
+        raise ValueError(CANARY)
+
+
+def test_a_line_that_cannot_be_rendered_is_said_without_its_contents(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def write() -> None:
+        logging.getLogger("some.library").warning("%s %s", CANARY, _Unprintable())
+
+    assert json.loads(logged(write))["event"] == "log_line_not_rendered"
+    assert CANARY not in "".join(capsys.readouterr())
