@@ -129,19 +129,6 @@ def commentable(patch: str | None) -> CommentableLines:
     )
 
 
-def remap_line(hunks: Sequence[Hunk], old_line: int) -> int | None:
-    """Return where a line of the old file is in the new one; None if it was deleted."""
-    shift = 0
-    for hunk in hunks:
-        if old_line < _first_old(hunk):
-            break
-        for line in hunk.lines:
-            if line.old == old_line:
-                return line.new
-        shift += hunk.new_count - hunk.old_count
-    return old_line + shift
-
-
 def split_lines(text: str) -> list[str]:
     """Split at line feeds only, as git counts lines, keeping line ends."""
     lines = text.split("\n")
