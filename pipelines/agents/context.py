@@ -3,14 +3,19 @@
 from dataclasses import dataclass
 
 from pipelines.agents.budget import MeteredModel
-from pipelines.ports import Clock, Reader, Rng
+from pipelines.ports import Clock, Reader, Rng, Workplace
 
 
 @dataclass(frozen=True, slots=True)
 class AgentContext:
-    """What one task is carried out with: the subject, a metered model, the time, randomness."""
+    """What one task is carried out with: a workplace, a metered model, the time, randomness."""
 
-    reader: Reader
+    workplace: Workplace
     model: MeteredModel
     clock: Clock
     rng: Rng
+
+    @property
+    def reader(self) -> Reader:
+        """The part of the workplace that only reads."""
+        return self.workplace

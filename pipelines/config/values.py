@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from pipelines import globs
 from pipelines.config import conditions, cron
-from pipelines.model import Frozen, Severity
+from pipelines.model import FreezeWindow, Severity
 
 _DURATION = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", re.ASCII)
 _MODEL = re.compile(r"([a-z][a-z0-9-]{0,30}):([A-Za-z0-9][A-Za-z0-9._/@:-]{0,127})")
@@ -72,17 +72,6 @@ def _url(value: str) -> str:
 
 def _severity(value: object) -> object:
     return Severity(value) if value in list(Severity) else value
-
-
-class FreezeWindow(Frozen):
-    """A weekly span in which nothing is deployed, in the local time of ``zone``."""
-
-    start_day: int = Field(ge=0, le=6)
-    """0 is Monday."""
-    start: time
-    end_day: int = Field(ge=0, le=6)
-    end: time
-    zone: str
 
 
 def freeze(value: object) -> FreezeWindow:

@@ -9,6 +9,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipelines.model.base import Frozen, Sha
+from pipelines.model.commit import OpenPullRequest, PushCommit
+from pipelines.model.deployment import (
+    CreateDeployment,
+    Notify,
+    ReleaseService,
+    SetDeploymentStatus,
+)
+from pipelines.model.feedback import CloseIssue, OpenIssue
 from pipelines.model.finding import Coverage, Finding
 
 
@@ -78,4 +86,18 @@ class React(Frozen):
         return f"reaction/{self.comment_kind}/{self.comment_id}/{self.content}"
 
 
-Effect = Annotated[SubmitReview | AnswerFinding | PostComment | React, Field(discriminator="kind")]
+Effect = Annotated[
+    SubmitReview
+    | AnswerFinding
+    | PostComment
+    | React
+    | PushCommit
+    | OpenPullRequest
+    | OpenIssue
+    | CloseIssue
+    | CreateDeployment
+    | ReleaseService
+    | SetDeploymentStatus
+    | Notify,
+    Field(discriminator="kind"),
+]

@@ -74,15 +74,3 @@ class Unseen(Frozen):
 
     path: str
     reason: str
-
-
-class FeedbackPayload(Frozen):
-    """What monitoring sends back to development: findings, severity, recommendations."""
-
-    fingerprint: str
-    environment: str
-    severity: Severity
-    title: str
-    findings: tuple[str, ...]
-    recommendations: tuple[str, ...] = ()
-    suspected_sha: str | None = None

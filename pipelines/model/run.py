@@ -7,6 +7,8 @@ from pydantic import AwareDatetime, Field, JsonValue
 
 from pipelines.model.base import Frozen
 from pipelines.model.change import Change
+from pipelines.model.deployment import EnvironmentPlan
+from pipelines.model.feedback import FeedbackPayload
 from pipelines.model.task import Conclusion, Usage
 from pipelines.model.trigger import Trigger
 
@@ -73,6 +75,8 @@ class Step(Frozen):
     outputs: dict[str, JsonValue] = Field(default_factory=dict)
     has_result: bool = False
     """Whether a TaskResult of this attempt is stored beside the run."""
+    held: bool = False
+    """Whether it waits for consent to the effects of that result, not to its start."""
     not_before: AwareDatetime | None = None
     queued_at: AwareDatetime | None = None
     started_at: AwareDatetime | None = None
@@ -109,6 +113,11 @@ class WorkflowRun(Frozen):
     """What the repository may spend a day; None if its configuration sets no limit."""
     usage: Usage = Usage()
     ignore: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
+    environments: tuple[EnvironmentPlan, ...] = ()
+    """Those of the configuration in force when the run started."""
+    feedback: tuple[FeedbackPayload, ...] = ()
+    """What its monitor steps sent back, each fingerprint once."""
     cancel_superseded: bool = True
     rerun_of: str | None = None
     created_at: AwareDatetime
@@ -127,3 +136,7 @@ class WorkflowRun(Frozen):
             if step.name == name:
                 return step
         raise KeyError(name)
+
+    def environment(self, name: str) -> EnvironmentPlan | None:
+        """Return the environment of that name, or None if the configuration has none."""
+        return next((plan for plan in self.environments if plan.name == name), None)

@@ -5,10 +5,14 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, JsonValue
 
+from pipelines.model.artifact import Artifact
 from pipelines.model.base import Frozen
 from pipelines.model.change import Change
+from pipelines.model.deployment import EnvironmentPlan
 from pipelines.model.effect import Effect
+from pipelines.model.feedback import FeedbackPayload, OpenFeedback
 from pipelines.model.finding import Coverage, Finding
+from pipelines.model.knowledge import Lesson
 from pipelines.model.trigger import Trigger
 
 
@@ -76,6 +80,16 @@ class Task(Frozen):
     """Model chain, each ``provider:model``, tried in order."""
     ignore: tuple[str, ...] = ()
     """Globs of paths that are out of scope."""
+    protected: tuple[str, ...] = ()
+    """Globs of paths that no commit may change."""
+    environment: EnvironmentPlan | None = None
+    """What a deploy or monitor task is about."""
+    lessons: tuple[Lesson, ...] = ()
+    """The most relevant first."""
+    feedback: tuple[OpenFeedback, ...] = ()
+    """For the monitor: the open issues of its environment; for the coding agent: its own one."""
+    instruction: str = ""
+    """What a person asked for, as the signed event carried it; empty for automatic work."""
     budget_usd: float = Field(ge=0)
     deadline: AwareDatetime
     tainted: bool = False
@@ -111,4 +125,8 @@ class TaskResult(Frozen):
     coverage: Coverage = Coverage()
     usage: Usage = Usage()
     outputs: dict[str, JsonValue] = Field(default_factory=dict)
+    artifacts: tuple[Artifact, ...] = ()
+    """What goes into the five stores."""
+    feedback: FeedbackPayload | None = None
+    """What the monitor sends back to development; the engine's ``handle_feedback`` takes it."""
     failure: Failure | None = None

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from pipelines.model.base import Frozen, Sha
+from pipelines.model.feedback import FeedbackPayload
 
 
 class Repository(Frozen):
@@ -215,11 +216,12 @@ class AlertTrigger(TriggerBase):
 
 
 class FeedbackTrigger(TriggerBase):
-    """An issue that Conductor's own monitor opened asks for a fix."""
+    """An issue that Conductor's own monitor opened asks for a fix; its marker was verified."""
 
     kind: Literal["feedback"] = "feedback"
     number: int = Field(ge=1)
-    fingerprint: str
+    payload: FeedbackPayload
+    occurrences: int = Field(default=1, ge=1)
 
     @property
     def subject(self) -> str:

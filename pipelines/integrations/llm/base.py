@@ -28,11 +28,37 @@ class Part(Frozen):
     cache: bool = False
 
 
+class Tool(Frozen):
+    """Something that the model may ask for, by the provider's native tool use."""
+
+    name: str = Field(pattern=r"^[a-z_]{1,64}$")
+    description: str
+    json_schema: dict[str, Any]
+
+
+class ToolCall(Frozen):
+    """What the model asks for; ``arguments`` is whatever it wrote, not yet validated."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+class ToolResult(Frozen):
+    """The answer to one call, in the turn of the user that follows it."""
+
+    call_id: str
+    content: str
+    error: bool = False
+
+
 class ChatMessage(Frozen):
-    """One turn of the conversation."""
+    """One turn of the conversation; calls are the assistant's, results the user's."""
 
     role: Literal["user", "assistant"]
-    parts: tuple[Part, ...]
+    parts: tuple[Part, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
+    results: tuple[ToolResult, ...] = ()
 
     @property
     def text(self) -> str:
@@ -55,6 +81,7 @@ class ModelRequest(Frozen):
     system: tuple[Part, ...]
     messages: tuple[ChatMessage, ...]
     output: OutputSchema | None = None
+    tools: tuple[Tool, ...] = ()
     max_output_tokens: int = Field(default=8192, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
 
@@ -63,8 +90,10 @@ class ModelResponse(Frozen):
     """What came back; ``stop`` says why it ended there."""
 
     text: str
-    stop: Literal["end", "length", "refusal", "filtered", "other"]
+    stop: Literal["end", "length", "refusal", "filtered", "tools", "other"]
     usage: Usage
+    calls: tuple[ToolCall, ...] = ()
+    """With ``stop`` ``tools``: each wants a ``ToolResult`` before the model goes on."""
     model: str
     """``provider:model`` that answered."""
 

@@ -1,0 +1,1 @@
+"""CI/CD: GitHub Actions, GitLab CI, and a mock."""

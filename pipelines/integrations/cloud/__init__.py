@@ -1,0 +1,1 @@
+"""Clouds: AWS, Google Cloud, Azure, and a mock."""

@@ -1,0 +1,1 @@
+"""Containers: Docker, Kubernetes, bubblewrap, and a mock."""

@@ -1,0 +1,1 @@
+"""Notifications: console, webhook, Slack, and a mock."""

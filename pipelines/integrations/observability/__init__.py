@@ -1,0 +1,1 @@
+"""Observability: Prometheus, Jaeger, a direct scrape, and a mock."""
