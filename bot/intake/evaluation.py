@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bot.intake import configuration
 from pipelines.config.loader import Loaded
 from pipelines.config.matching import Match, workflows_for
-from pipelines.config.plan import group_of, steps_of
+from pipelines.config.plan import environments_of, group_of, steps_of
 from pipelines.config.schema import ConductorFile
 from pipelines.model import Change, Conclusion, PullRequestTrigger, Trigger, WorkflowRun
 from pipelines.orchestration.changes import Admission, Changes, Plan
@@ -164,6 +164,8 @@ def plan_of(
         budget_usd=file.budget.per_run,
         day_budget_usd=file.budget.per_day,
         ignore=file.paths.ignore,
+        protected=file.paths.protected,
+        environments=environments_of(file),
         cancel_superseded=workflow.concurrency == "cancel-superseded",
         rerun_of=rerun_of,
         again=again,

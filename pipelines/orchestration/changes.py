@@ -7,6 +7,7 @@ from pipelines.model import (
     Change,
     CommandTrigger,
     Conclusion,
+    EnvironmentPlan,
     PullRequestTrigger,
     Step,
     TaskResult,
@@ -51,6 +52,8 @@ class Plan:
     steps: tuple[Step, ...]
     budget_usd: float
     ignore: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
+    environments: tuple[EnvironmentPlan, ...] = ()
     cancel_superseded: bool = True
     day_budget_usd: float | None = None
     rerun_of: str | None = None
@@ -208,7 +211,12 @@ class Changes:
             cancel_superseded=plan.cancel_superseded,
             rerun_of=plan.rerun_of,
         )
-        return run.model_copy(update={"day_budget_usd": plan.day_budget_usd}), older, ""
+        pinned = {
+            "day_budget_usd": plan.day_budget_usd,
+            "protected": plan.protected,
+            "environments": plan.environments,
+        }
+        return run.model_copy(update=pinned), older, ""
 
     async def _begin(self, run: WorkflowRun, older: WorkflowRun | None, *events: RunEvent) -> None:
         """Set the run going and supersede the older one, so that no moment has both or none."""
