@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pipelines.globs": (),
     "pipelines.diff": CORE,
     "pipelines.redaction": (),
+    "pipelines.freeze": CORE,
     "pipelines.system": SHARED,
     "pipelines.checkout": SHARED,
     "pipelines.config": SHARED,
