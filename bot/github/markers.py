@@ -1,6 +1,7 @@
 """The hidden comments by which Conductor finds its own words again.
 
-A marker counts only in a text that the App's own account wrote: anybody can type one.
+A marker counts only in a text that the App's own account wrote: anybody can type one. Those that
+start work are signed as well (``signed_markers``), since others may edit the App's texts.
 """
 
 import re
