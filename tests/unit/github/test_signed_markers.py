@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.github.signed_markers import (
+from bot.github.markers import (
     MAX_MARKER,
     Feedback,
     feedback_marker,
