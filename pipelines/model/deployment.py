@@ -108,7 +108,11 @@ class EnvironmentState(Frozen):
 
     plan: EnvironmentPlan
     deployment_id: int | None = None
-    """Of the run that asks."""
+    """The latest one of the run that asks."""
+    deployment_sha: Sha | None = None
+    """The commit that it deploys."""
+    rolling_back: bool = False
+    """Whether it is a rollback, so that a repeated task goes on with it and not with another."""
     revision: int = 0
     current_sha: Sha | None = None
     last_good: LastGood | None = None
