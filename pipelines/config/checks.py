@@ -6,23 +6,47 @@ from graphlib import CycleError, TopologicalSorter
 from pipelines.config.diagnostics import nearest
 from pipelines.config.explain import Mistake
 from pipelines.config.outline import Place
-from pipelines.config.schema import ConductorFile, Workflow
+from pipelines.config.schema import ConductorFile, Environment, Workflow
 from pipelines.config.steps import DeployStep, MonitorStep, Step
 
 
 def inconsistencies(file: ConductorFile) -> Iterator[Mistake]:
     """Yield every contradiction inside the file."""
     for name, environment in file.environments.items():
-        if environment.namespace and environment.target != "kubernetes":
-            yield Mistake(
-                ("environments", name, "namespace"),
-                f"`namespace` only goes with the target `kubernetes`, not `{environment.target}`.",
-            )
+        yield from _environment(environment, ("environments", name))
     for name, workflow in file.workflows.items():
         place = ("workflows", name, "steps")
         yield from _graph(workflow.steps, place)
         for step_name, step in workflow.steps.items():
             yield from _options(step, (*place, step_name), workflow, file)
+
+
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "aws": ("cluster",),
+    "gcp": ("project", "region"),
+    "azure": ("project", "resource_group"),
+    "github-actions": ("workflow",),
+    "gitlab-ci": ("project",),
+    "local": ("command",),
+}
+"""What each target cannot do without."""
+
+
+def _environment(environment: Environment, place: Place) -> Iterator[Mistake]:
+    target = environment.target
+    if environment.namespace and target != "kubernetes":
+        yield Mistake(
+            (*place, "namespace"),
+            f"`namespace` only goes with the target `kubernetes`, not `{target}`.",
+        )
+    for key in _NEEDED.get(target, ()):
+        if not getattr(environment, key):
+            yield Mistake(place, f"`{key}` is missing: the target `{target}` needs it.")
+    if environment.approvers and len(set(environment.approvers)) < environment.approval:
+        yield Mistake(
+            (*place, "approval"),
+            f"{environment.approval} people must approve, but `approvers` has fewer.",
+        )
 
 
 def _graph(steps: Mapping[str, Step], place: Place) -> Iterator[Mistake]:
@@ -82,7 +106,7 @@ def _options(
 
 def _names_no_environment(workflow: Workflow) -> bool:
     on = workflow.on
-    return not (on.deployment or on.deployment_status or on.command or on.alert)
+    return not (on.deployment or on.deployment_status or on.command)
 
 
 def _rules(step: MonitorStep, place: Place) -> Iterator[Mistake]:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from pipelines import globs
 from pipelines.config import triggers as on
-from pipelines.config.schema import ConductorFile
+from pipelines.config.schema import ConductorFile, Workflow
+from pipelines.config.steps import DeployStep
 from pipelines.model import (
     AlertTrigger,
     Change,
@@ -41,7 +42,9 @@ def workflows_for(
     return tuple(
         NoMatch(workflow=name, reason=reason) if reason else Match(workflow=name)
         for name, workflow in file.workflows.items()
-        for reason in [_objection(name, workflow.on, trigger, change)]
+        for reason in [
+            _objection(name, workflow.on, trigger, change) or _elsewhere(workflow, trigger)
+        ]
     )
 
 
@@ -109,6 +112,17 @@ def _issue(section: on.Issues, trigger: IssueTrigger) -> str | None:
     if section.labels and not present.intersection(section.labels):
         return f"The issue has none of the labels {_listed(section.labels)}."
     return None
+
+
+def _elsewhere(workflow: Workflow, trigger: Trigger) -> str | None:
+    """Return why a command that names an environment does not mean this workflow."""
+    if not isinstance(trigger, CommandTrigger) or trigger.verb not in ("deploy", "rollback"):
+        return None
+    wanted = trigger.arguments[0] if trigger.arguments else ""
+    steps = [step for step in workflow.steps.values() if isinstance(step, DeployStep)]
+    if not steps or any(step.environment in (None, wanted) for step in steps):
+        return None
+    return f"It deploys to {_listed(step.environment or '' for step in steps)}."
 
 
 def _alert(section: on.Alert, trigger: AlertTrigger) -> str | None:

@@ -2,12 +2,14 @@
 
 from pydantic import JsonValue
 
-from pipelines.config.schema import ConductorFile, Models, StepBase, Workflow
+from pipelines.config.schema import ConductorFile, Environment, Models, StepBase, Workflow
 from pipelines.config.steps import MonitorStep
 from pipelines.config.steps import Step as Declared
-from pipelines.model import Step, Trigger
+from pipelines.model import EnvironmentPlan, Step, Trigger
 
 DEFAULT_TIMEOUT = 900.0
+PRODUCTION = "production"
+"""An environment of this name is production whatever the file says."""
 _LONGER: dict[str, float] = {"coding": 1800.0, "test": 1800.0}
 _MONITOR_MARGIN = 300.0
 _COMMON = {*StepBase.model_fields, "agent"}
@@ -16,6 +18,21 @@ _COMMON = {*StepBase.model_fields, "agent"}
 def steps_of(workflow: Workflow, file: ConductorFile) -> tuple[Step, ...]:
     """Return the plan of a run, in the order of the file; nothing in it depends on the change."""
     return tuple(_step(name, step, file) for name, step in workflow.steps.items())
+
+
+def environments_of(file: ConductorFile) -> tuple[EnvironmentPlan, ...]:
+    """Return the environments as a run keeps them."""
+    return tuple(_environment(name, declared) for name, declared in file.environments.items())
+
+
+def _environment(name: str, declared: Environment) -> EnvironmentPlan:
+    values = declared.model_dump(exclude={"rollout", "production"})
+    return EnvironmentPlan(
+        name=name,
+        production=declared.production or name.lower() == PRODUCTION,
+        rollout_seconds=declared.rollout,
+        **values,
+    )
 
 
 def group_of(workflow_name: str, trigger: Trigger) -> str:

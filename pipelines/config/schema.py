@@ -21,15 +21,20 @@ from pipelines.config.steps import (
 )
 from pipelines.config.triggers import Triggers
 from pipelines.config.values import (
+    Duration,
     EnvironmentName,
     Freeze,
     Globs,
+    ImageTemplate,
     ModelName,
     Name,
+    ResourceName,
+    Text,
     Url,
+    UrlPath,
     UserId,
 )
-from pipelines.model import Frozen
+from pipelines.model import Frozen, Target
 
 __all__ = [
     "AGENTS",
@@ -55,9 +60,6 @@ MAX_WORKFLOWS = 50
 MAX_STEPS = 100
 
 ModelChain = Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=5)]
-Target = Literal[
-    "docker", "kubernetes", "aws", "gcp", "azure", "github-actions", "gitlab-ci", "mock"
-]
 
 IGNORED_BY_DEFAULT = (
     "**/*.lock",
@@ -118,15 +120,51 @@ class Environment(Frozen):
     """Where a deploy step deploys to."""
 
     target: Target = Field(description="What carries the deployment out.")
+    url: Url | None = Field(
+        default=None,
+        description="Address of the deployed service, shown with the deployment and asked for its "
+        "health; only if the operator allows its host.",
+    )
+    health: UrlPath | None = Field(
+        default="/healthz",
+        description="Path that answers 2xx when the service is well; `null` for no check.",
+    )
+    metrics: UrlPath | Url | None = Field(
+        default=None,
+        description="Path or address of a page in Prometheus' text format, read where no "
+        "Prometheus is set up.",
+    )
+    service: ResourceName | None = Field(
+        default=None,
+        description="Name of the service at its target; without it the repository's name.",
+    )
+    image: ImageTemplate | None = Field(
+        default=None,
+        description="Container image; `{sha}` stands for the commit. Without it "
+        "`ghcr.io/OWNER/NAME:{sha}`.",
+    )
+    command: tuple[Text, ...] = Field(
+        default=(), max_length=50, description="Program and arguments, where the target needs one."
+    )
+    port: int | None = Field(
+        default=None, ge=1, le=65_535, description="Port that the service listens on."
+    )
     namespace: str | None = Field(
         default=None,
         pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
         description="Kubernetes namespace; only with the target `kubernetes`.",
     )
-    url: Url | None = Field(
-        default=None,
-        description="Address of the deployed service, shown with the deployment; "
-        "it is only requested if the operator allows its host.",
+    cluster: ResourceName | None = Field(default=None, description="ECS cluster.")
+    region: ResourceName | None = Field(default=None, description="Region of the cloud.")
+    project: ResourceName | None = Field(
+        default=None, description="Google Cloud project, Azure subscription or GitLab project."
+    )
+    resource_group: ResourceName | None = Field(default=None, description="Azure resource group.")
+    workflow: ResourceName | None = Field(
+        default=None, description="GitHub Actions workflow file that deploys, e.g. `deploy.yml`."
+    )
+    rollout: Duration = Field(
+        default=600.0, ge=1, le=7200, description="How long a rollout may take."
     )
     production: bool = Field(
         default=False,

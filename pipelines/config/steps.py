@@ -13,8 +13,10 @@ from pipelines.config.values import (
     ConditionText,
     Duration,
     EnvironmentName,
+    ImageName,
     ModelName,
     Name,
+    RelativePath,
     SeverityLevel,
     Text,
     Threshold,
@@ -30,6 +32,8 @@ AGENTS: tuple[AgentName, ...] = (
     "deploy",
     "monitor",
 )
+
+Deliverable = Literal["dockerfile", "compose", "github-actions", "gitlab-ci", "kubernetes"]
 
 
 class StepBase(Frozen):
@@ -68,6 +72,39 @@ class ReviewOptions(Frozen):
     )
 
 
+class CodingOptions(Frozen):
+    """What the coding agent can be told."""
+
+    run: Text | None = Field(
+        default=None,
+        description="The command that runs the tests, given to a shell inside the sandbox; "
+        "without it the usual one of the project's language.",
+    )
+    image: ImageName | None = Field(
+        default=None, description="Container image to run the tests in."
+    )
+    max_rounds: int = Field(
+        default=3,
+        ge=1,
+        le=10,
+        description="How often it may go back to the code after tests that failed.",
+    )
+
+
+class TestDataOptions(Frozen):
+    """What the test-data agent can be told."""
+
+    __test__ = False
+
+    commit: bool = Field(
+        default=False,
+        description="Whether the fixtures are committed to the pull request's branch.",
+    )
+    records: int = Field(
+        default=20, ge=1, le=1000, description="How many records each schema gets."
+    )
+
+
 class TestOptions(Frozen):
     """What the test agent can be told."""
 
@@ -78,10 +115,30 @@ class TestOptions(Frozen):
         description="The command that runs the tests, given to a shell inside the sandbox; "
         "without it the usual one of the project's language.",
     )
-    image: str | None = Field(
-        default=None,
-        pattern=r"^[a-z0-9][A-Za-z0-9._/:@-]{0,254}$",
-        description="Container image to run it in.",
+    image: ImageName | None = Field(default=None, description="Container image to run it in.")
+    junit: RelativePath | None = Field(
+        default=None, description="Where the command leaves its JUnit report, if it is not asked."
+    )
+    coverage: RelativePath | None = Field(
+        default=None, description="Where the command leaves its coverage report (Cobertura XML)."
+    )
+    repeat: int = Field(
+        default=1, ge=1, le=10, description="How often the tests run, to tell flaky ones."
+    )
+    generate: bool = Field(
+        default=True,
+        description="Whether missing tests are written; one is kept only with proof.",
+    )
+
+
+class DevopsOptions(Frozen):
+    """What the devops agent can be told."""
+
+    write: tuple[Deliverable, ...] = Field(
+        default=("dockerfile", "github-actions"),
+        min_length=1,
+        max_length=5,
+        description="What is written or brought up to date.",
     )
 
 
@@ -124,12 +181,19 @@ class MonitorOptions(Frozen):
         max_length=50,
         description="Thresholds beside the detection of anomalies, which needs none.",
     )
+    interval: Duration = Field(
+        default=15.0, ge=0.2, le=3600, description="How often the signals are looked at."
+    )
+    signals: bool = Field(
+        default=True,
+        description="Whether the usual signals (errors, latency, restarts) are watched as well.",
+    )
     on_breach: Literal["issue", "rollback"] = Field(
         default="issue", description="Open an issue, or also go back to the last good deployment."
     )
 
 
-class CodingStep(StepBase):
+class CodingStep(StepBase, CodingOptions):
     """Changes code to answer an issue, feedback, findings or an instruction."""
 
     agent: Literal["coding"] = Field(description="Which agent does it.")
@@ -141,7 +205,7 @@ class ReviewStep(StepBase, ReviewOptions):
     agent: Literal["review"] = Field(description="Which agent does it.")
 
 
-class TestDataStep(StepBase):
+class TestDataStep(StepBase, TestDataOptions):
     """Generates fixtures and validates them against their schema."""
 
     __test__ = False
@@ -157,7 +221,7 @@ class TestStep(StepBase, TestOptions):
     agent: Literal["test"] = Field(description="Which agent does it.")
 
 
-class DevopsStep(StepBase):
+class DevopsStep(StepBase, DevopsOptions):
     """Writes what builds and ships the project."""
 
     agent: Literal["devops"] = Field(description="Which agent does it.")

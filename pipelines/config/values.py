@@ -70,6 +70,12 @@ def _url(value: str) -> str:
     return value
 
 
+def _relative(value: str) -> str:
+    if any(segment in ("", ".", "..") for segment in value.split("/")):
+        raise ValueError("A path is relative to the repository and stays inside it.")
+    return value
+
+
 def _severity(value: object) -> object:
     return Severity(value) if value in list(Severity) else value
 
@@ -117,6 +123,15 @@ Freeze = Annotated[
 ]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,99}$")]
+ImageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9._/:@-]{0,254}$")]
+ImageTemplate = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9](?:[A-Za-z0-9._/:@-]|\{sha\}){0,254}$")
+]
+ResourceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+RelativePath = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]{1,200}$"), AfterValidator(_relative)
+]
+UrlPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._~/?=&%-]{0,200}$")]
 UserId = Annotated[int, Field(ge=1, le=2**53)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=100)]

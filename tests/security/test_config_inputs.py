@@ -107,6 +107,14 @@ REFUSED: dict[str, tuple[str | bytes, int, str]] = {
     "a deployment without an environment": (step("retries: 1", "deploy"), 6, "is missing"),
     "a namespace without kubernetes": (
         GOOD + "environments: {e: {target: docker, namespace: x}}\n", 7, "only goes with"),
+    "a cloud without its cluster": (
+        GOOD + "environments: {e: {target: aws, image: x}}\n", 7, "`cluster` is missing"),
+    "more approvals than approvers": (
+        GOOD + "environments: {e: {target: mock, approval: 2, approvers: [7, 7]}}\n",
+        7, "has fewer"),
+    "a report outside of the repository": (step("junit: ../x.xml", "test"), 6, "stays inside"),
+    "an image with a command in it": (
+        GOOD + "environments: {e: {target: docker, image: 'a;b'}}\n", 7, "not written as"),
     "a rule without a bound": (
         step("rules: [{name: a, query: b}]", "monitor"), 6, "needs `above` or `below`"),
     "a rule that nothing satisfies": (

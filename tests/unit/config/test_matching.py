@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from pipelines.config.builtin import with_command
 from pipelines.config.loader import default_file, load
 from pipelines.config.matching import Match, NoMatch, workflows_for
+from pipelines.config.triggers import Verb
 from pipelines.model import (
     Actor,
     AlertTrigger,
@@ -91,7 +93,20 @@ RERUN = build(CheckTrigger, action="rerequested", head_sha=SHA)
 DUE = datetime(2026, 1, 1, tzinfo=UTC)
 SCHEDULE = build(ScheduleTrigger, workflow="w", cron="0 0 * * *", due_at=DUE)
 ALERT = build(AlertTrigger, fingerprint="f", name="HighErrorRate", firing=True, severity="critical")
-FEEDBACK = build(FeedbackTrigger, number=1, fingerprint="f")
+BREACH = {"rule": "errors", "observed": 0.2, "above": 0.02}
+FEEDBACK = build(
+    FeedbackTrigger,
+    number=1,
+    payload={
+        "fingerprint": "f" * 16,
+        "environment": "production",
+        "severity": "high",
+        "title": "Errors rose",
+        "breaches": [BREACH],
+        "findings": ["The error rate rose."],
+        "observed_at": DUE,
+    },
+)
 
 
 @pytest.mark.parametrize(
@@ -194,3 +209,61 @@ def test_without_a_file_pull_requests_are_reviewed_and_pushes_are_not() -> None:
     (second,) = workflows_for(default_file(), push("refs/heads/main"), change())
     assert isinstance(first, Match)
     assert isinstance(second, NoMatch)
+
+
+def deploy_command(*arguments: str, verb: str = "deploy") -> Trigger:
+    return build(
+        CommandTrigger,
+        number=1,
+        on_pull_request=True,
+        comment_id=1,
+        verb=verb,
+        arguments=arguments,
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "starts"),
+    [
+        ("staging", ("staging",), True),
+        ("staging", ("production",), False),
+        ("staging", (), False),
+        (None, ("production",), True),
+    ],
+)
+def test_a_deploy_command_means_the_workflows_that_deploy_there(
+    environment: str | None, arguments: tuple[str, ...], starts: bool
+) -> None:
+    where = f", environment: {environment}" if environment else ""
+    text = (
+        "version: 1\nenvironments: {staging: {target: mock}, production: {target: mock}}\n"
+        f"workflows: {{w: {{on: {{command: }}, steps: {{s: {{agent: deploy{where}}}}}}}}}"
+    )
+    file = load(text).file
+    assert file is not None
+    (only,) = workflows_for(file, deploy_command(*arguments), change())
+    assert isinstance(only, Match) is starts
+
+
+@pytest.mark.parametrize(
+    ("verb", "agent"),
+    [("fix", "coding"), ("test", "test"), ("deploy", "deploy"), ("rollback", "deploy")],
+)
+def test_a_command_works_in_a_repository_that_declares_nothing_for_it(
+    verb: Verb, agent: str
+) -> None:
+    environment = "staging" if agent == "deploy" else None
+    file = with_command(default_file(), verb, environment)
+    trigger = deploy_command(*filter(None, [environment]), verb=verb)
+    found = [a.workflow for a in workflows_for(file, trigger, change()) if isinstance(a, Match)]
+    assert found == [verb]
+    (step,) = file.workflows[verb].steps.values()
+    assert (step.agent, getattr(step, "environment", None)) == (agent, environment)
+
+
+def test_a_workflow_of_a_command_s_name_is_left_as_it_was_declared() -> None:
+    text = "version: 1\nworkflows: {fix: {on: {push: }, steps: {s: {agent: coding}}}}"
+    file = load(text).file
+    assert file is not None
+    assert with_command(file, "fix") == file
+    assert with_command(file, "review") == file

@@ -2,7 +2,7 @@
 
 from pipelines.config.compare import compare
 from pipelines.config.loader import default_file, load
-from pipelines.config.plan import group_of, steps_of
+from pipelines.config.plan import environments_of, group_of, steps_of
 from pipelines.config.schema import ConductorFile
 from pipelines.config.steps import MonitorOptions, ReviewOptions
 from pipelines.model import Severity
@@ -35,7 +35,8 @@ def test_a_plan_has_every_step_with_all_it_needs_to_run() -> None:
     assert (review.agent, review.timeout_seconds, review.retries) == ("review", 90, 0)
     assert review.models == ("anthropic:b", "openai:c")
     assert review.options == {"block_on": "high"}
-    assert (data.agent, data.condition, data.options) == ("test-data", "changed('db/**')", {})
+    assert (data.agent, data.condition) == ("test-data", "changed('db/**')")
+    assert data.options == {"commit": False, "records": 20}
     assert data.models == ("openai:a",)
     assert (fix.needs, fix.models, fix.timeout_seconds) == (("review",), ("openai:d",), 1800)
     assert watch.options["for"] == 3600
@@ -84,3 +85,17 @@ def test_a_first_file_is_compared_with_the_default() -> None:
     places = {d.place: d.kind for d in compare(None, load(TEXT)).differences}
     assert places["workflows.pull-request"] == "removed"
     assert places["workflows.w"] == "added"
+
+
+def test_environments_are_pinned_with_what_they_are_by_default() -> None:
+    text = TEXT.replace(
+        "environments: { staging: { target: docker } }",
+        "environments: { staging: { target: docker, rollout: 90s, metrics: /metrics },"
+        " Production: { target: mock, approval: 1, health: null,"
+        " freeze: ['Fri 16:00 - Mon 08:00 Europe/Berlin'] } }",
+    )
+    staging, production = environments_of(parsed(text))
+    assert (staging.name, staging.target, staging.rollout_seconds) == ("staging", "docker", 90)
+    assert (staging.production, staging.health, staging.metrics) == (False, "/healthz", "/metrics")
+    assert (production.production, production.health, production.approval) == (True, None, 1)
+    assert production.freeze[0].zone == "Europe/Berlin"
