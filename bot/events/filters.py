@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from pydantic import Field
+
 from bot.events.decoding import JsonDict
 from bot.events.payloads import Envelope
 from pipelines.model import Frozen
@@ -13,6 +15,8 @@ class AppIdentity(Frozen):
     app_id: int
     bot_user_id: int
     slug: str
+    marker_keys: tuple[bytes, ...] = Field(default=(), repr=False)
+    """What our own markers are signed with, the current key first."""
 
 
 class Ignored(Frozen):
@@ -20,6 +24,10 @@ class Ignored(Frozen):
 
     reason: str
 
+
+OUR_OWN = Ignored(reason="This is our own doing.")
+OWN = frozenset({"issues", "pull_request"})
+"""Events that count also where we caused them: an issue of the monitor, a change of an agent."""
 
 SUBJECTS: Mapping[str, frozenset[str]] = {
     "pull_request": frozenset({"pull_request"}),
@@ -53,8 +61,8 @@ def mismatch(event: str, payload: JsonDict) -> Ignored | None:
 def uninteresting(event: str, envelope: Envelope, identity: AppIdentity) -> Ignored | None:
     """Refuse what we caused ourselves, what a bot says, and what happens in a closed house."""
     sender = envelope.sender.actor()
-    if sender.id == identity.bot_user_id:
-        return Ignored(reason="This is our own doing.")
+    if sender.id == identity.bot_user_id and event not in OWN:
+        return OUR_OWN
     if sender.type == "Bot" and event in ("issue_comment", "pull_request_review_comment"):
         return Ignored(reason="Bots give no commands.")
     if envelope.repository.archived:

@@ -159,6 +159,7 @@ class PullRequestPart(Payload):
     base: Base
     user: Account | None
     draft: bool = False
+    body: str | None = None
     labels: list[LabelPart] = []
     updated_at: Moment = None
 
@@ -222,6 +223,7 @@ class IssuePart(Payload):
 
     number: Id
     user: Account | None
+    body: str | None = None
     labels: list[LabelPart] = []
     pull_request: dict[str, object] | None = None
     updated_at: Moment = None

@@ -11,6 +11,7 @@ from bot.events import installations
 from bot.events.decoding import JsonDict
 from bot.events.filters import AppIdentity, Ignored, mismatch, uninteresting
 from bot.events.installations import InstallationChanged, installation_changed
+from bot.events.own import followed_change, followed_issue
 from bot.events.payloads import (
     CheckRunEvent,
     CheckSuiteEvent,
@@ -107,7 +108,7 @@ def _unusable(event: str, error: ValidationError) -> str:
 
 def _pull_request(payload: JsonDict, setting: _Setting) -> Trigger | Ignored:
     pull = PullRequestEvent.model_validate(payload).pull_request
-    return PullRequestTrigger(
+    trigger = PullRequestTrigger(
         **setting.shared,
         occurred_at=pull.updated_at,
         action=setting.action,
@@ -121,6 +122,9 @@ def _pull_request(payload: JsonDict, setting: _Setting) -> Trigger | Ignored:
         draft=pull.draft,
         labels=tuple(label.name for label in pull.labels),
     )
+    if trigger.actor.id == setting.identity.bot_user_id:
+        return followed_change(trigger, pull.body or "", setting.identity)
+    return trigger
 
 
 def _push(payload: JsonDict, setting: _Setting) -> Trigger | Ignored:
@@ -167,7 +171,7 @@ def _issues(payload: JsonDict, setting: _Setting) -> Trigger | Ignored:
     event = IssuesEvent.model_validate(payload)
     if event.issue.pull_request is not None:
         return Ignored(reason="This is a pull request, which has events of its own.")
-    return IssueTrigger(
+    trigger = IssueTrigger(
         **setting.shared,
         occurred_at=event.issue.updated_at,
         action=setting.action,
@@ -176,6 +180,9 @@ def _issues(payload: JsonDict, setting: _Setting) -> Trigger | Ignored:
         label=event.label.name if event.label else None,
         labels=tuple(label.name for label in event.issue.labels),
     )
+    if trigger.actor.id == setting.identity.bot_user_id:
+        return followed_issue(trigger, event.issue.body or "", setting.identity)
+    return trigger
 
 
 def _issue_comment(payload: JsonDict, setting: _Setting) -> Trigger | Ignored:

@@ -107,4 +107,5 @@ class Change(Frozen):
     @property
     def tainted(self) -> bool:
         """Whether its text was written by somebody who may not write to the repository."""
-        return self.number is not None and (self.from_fork or not self.author_can_write)
+        by_stranger = self.author is not None and not self.author_can_write
+        return self.from_fork or by_stranger or (self.number is not None and self.author is None)

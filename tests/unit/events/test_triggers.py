@@ -137,6 +137,7 @@ def test_an_installation_that_changes_is_told_with_its_repositories() -> None:
         ("star", {"action": "created"}, "not used"),
         ("pull_request", {"action": "locked"}, "this action"),
         ("pull_request", {"sender": {"id": ME.bot_user_id, "login": "x"}}, "our own doing"),
+        ("issues", {"sender": {"id": ME.bot_user_id, "login": "x"}}, "our own doing"),
         ("push", {"sender": {"id": ME.bot_user_id, "login": "x"}}, "our own doing"),
         ("push", {"repository__archived": True}, "archived"),
         ("push", {"repository__disabled": True}, "disabled"),
