@@ -16,7 +16,14 @@ SOURCES = sorted(
 )
 
 CORE = ("pipelines.model", "pipelines.errors")
-SHARED = (*CORE, "pipelines.ports", "pipelines.globs", "pipelines.diff", "pipelines.redaction")
+SHARED = (
+    *CORE,
+    "pipelines.ports",
+    "pipelines.globs",
+    "pipelines.paths",
+    "pipelines.diff",
+    "pipelines.redaction",
+)
 
 # A package may import itself, the standard library, third parties, and of ours only what is listed.
 # The longest matching prefix decides.
@@ -25,6 +32,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pipelines.errors": (),
     "pipelines.ports": CORE,
     "pipelines.globs": (),
+    "pipelines.paths": ("pipelines.globs",),
     "pipelines.diff": CORE,
     "pipelines.redaction": (),
     "pipelines.net": CORE,
@@ -41,7 +49,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bot.github": (*SHARED, "pipelines.system"),
     "bot.reporting": (*SHARED, "bot.github"),
     "bot.events": (*SHARED, "bot.commands.grammar", "bot.github.markers"),
-    "bot.commands": (*SHARED, "bot.github", "bot.events"),
+    "bot.commands": (*SHARED, "bot.github", "bot.events", "pipelines.config.diagnostics"),
     "bot.deliveries": (*SHARED, "bot.github"),
     "bot.simulator": (*SHARED, "pipelines.system"),
     "bot.redactor": (*SHARED,),

@@ -9,9 +9,6 @@ import re
 import unicodedata
 from functools import lru_cache
 
-BIDI_CONTROLS = frozenset(
-    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)
 _JOINERS = frozenset("\u200c\u200d")
 _JOINING_SCRIPTS = (
     "ARABIC", "SYRIAC", "NKO", "MANDAIC", "MONGOLIAN", "DEVANAGARI", "BENGALI", "GURMUKHI",

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypedDict
 
-from pipelines.agents.hidden import BIDI_CONTROLS, describe
+from pipelines.agents.hidden import describe
 from pipelines.agents.review.identity import Anchor, fingerprint
 from pipelines.agents.review.view import FileView, excerpt
 from pipelines.model import Finding, Severity
+from pipelines.paths import BIDI_CONTROLS
 
 HIDDEN = "hidden-characters"
 SECRET = "secret"  # noqa: S105 - the name of a category
