@@ -11,12 +11,15 @@ from typing import Literal
 from pydantic import AwareDatetime
 
 from bot.commands import replies
+from bot.commands.permissions import Level, deployment_objection
 from bot.commands.table import help_markdown
+from pipelines.config.diagnostics import nearest
 from pipelines.model import (
     Actor,
     Change,
     Conclusion,
     Dismissal,
+    EnvironmentPlan,
     Finding,
     Pause,
     StepState,
@@ -33,7 +36,7 @@ class Evaluate:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Run the workflows that the configuration starts by this verb."""
+    """Run the workflows that this verb starts: the repository's own, else the built-in one."""
 
     verb: str
 
@@ -106,8 +109,9 @@ class Scene:
     findings: tuple[Finding, ...] = ()
     dismissals: Mapping[str, Dismissal] = field(default_factory=dict[str, Dismissal])
     pause: Pause | None = None
-    launches: tuple[str, ...] = ()
-    """Workflows that this verb starts."""
+    level: Level = Level.NONE
+    """What the actor may do to the repository, as GitHub says now."""
+    environments: tuple[EnvironmentPlan, ...] = ()
 
     @property
     def live(self) -> tuple[WorkflowRun, ...]:
@@ -260,11 +264,23 @@ def _resume(scene: Scene) -> Answer:
 
 
 def _launch(scene: Scene) -> Answer:
-    if not scene.launches:
-        return _refuse(
-            f"No workflow of this repository provides `{scene.verb}`: none in `.conductor.yml` "
-            f"has `on: {{ command: {{ verbs: [{scene.verb}] }} }}`."
-        )
+    return Answer(acts=(Launch(scene.verb),))
+
+
+def _deploy(scene: Scene) -> Answer:
+    known = {plan.name: plan for plan in scene.environments}
+    if not known:
+        return _refuse("`.conductor.yml` has no `environments`, so there is nowhere to deploy to.")
+    if len(scene.arguments) != 1:
+        return _refuse(f"Say where: `{scene.verb} ENV`; there is {replies.listed(known)}.")
+    (name,) = scene.arguments
+    if name not in known:
+        close = nearest(name, known)
+        hint = f" Did you mean {replies.quoted(close)}?" if close else ""
+        there = replies.listed(known)
+        return _refuse(f"There is no environment {replies.quoted(name)}, only {there}.{hint}")
+    if (why := deployment_objection(scene.verb, known[name], scene.actor, scene.level)) is not None:
+        return _refuse(why)
     return Answer(acts=(Launch(scene.verb),))
 
 
@@ -281,7 +297,7 @@ HANDLERS: Mapping[str, Callable[[Scene], Answer]] = {
     "approve": _approve,
     "fix": _launch,
     "test": _launch,
-    "deploy": _launch,
-    "rollback": _launch,
+    "deploy": _deploy,
+    "rollback": _deploy,
 }
 """One function a verb; a test holds this table and the grammar's together."""

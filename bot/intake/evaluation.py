@@ -4,11 +4,21 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from bot.intake import configuration
+from pipelines.config.builtin import with_command
 from pipelines.config.loader import Loaded
 from pipelines.config.matching import Match, workflows_for
 from pipelines.config.plan import environments_of, group_of, steps_of
 from pipelines.config.schema import ConductorFile
-from pipelines.model import Change, Conclusion, PullRequestTrigger, Trigger, WorkflowRun
+from pipelines.model import (
+    Change,
+    CheckTrigger,
+    CommandTrigger,
+    Conclusion,
+    Provenance,
+    PullRequestTrigger,
+    Trigger,
+    WorkflowRun,
+)
 from pipelines.orchestration.changes import Admission, Changes, Plan
 from pipelines.orchestration.coordinator import Coordinator
 from pipelines.orchestration.transitions import CancelRequested
@@ -76,11 +86,12 @@ class Evaluation:
         if loaded.file is None:
             return Outcome(verdict, "The configuration in force has mistakes, so nothing runs.")
         seen = change.model_copy(update={"draft": False}) if asked else change
-        answers = workflows_for(loaded.file, cause, seen)
+        file = offering(loaded.file, cause, seen)
+        answers = workflows_for(file, cause, seen)
         matching = [answer.workflow for answer in answers if isinstance(answer, Match)]
         found = list(verdict)
         for name in matching:
-            plan = plan_of(loaded.file, name, group_of(name, cause), again=asked)
+            plan = plan_of(file, name, group_of(name, cause), again=asked)
             found.append(await changes.start(plan, trigger, change, config_sha(change)))
         reasons = [a.reason for a in found if not a.new and a.reason]
         reasons += [] if matching else [getattr(answer, "reason", "") for answer in answers]
@@ -98,10 +109,26 @@ class Evaluation:
         loaded = configuration.in_force(change)
         if loaded.file is None:
             return Outcome(reason="The configuration in force has mistakes, so nothing runs.")
-        if old.workflow not in loaded.file.workflows:
+        file = offering(loaded.file, old.trigger, change)
+        if old.workflow not in file.workflows:
             return Outcome(reason=f"The configuration has no workflow `{old.workflow}` any more.")
-        plan = plan_of(loaded.file, old.workflow, old.group, again=True, rerun_of=old.id)
+        plan = plan_of(file, old.workflow, old.group, again=True, rerun_of=old.id)
         return Outcome((await changes.start(plan, trigger, change, config_sha(change)),))
+
+    async def continued(self, trigger: Trigger, change: Change) -> Trigger:
+        """Return a trigger that our own commit caused as one link further than the runs before it.
+
+        The event alone cannot tell how long the chain is by now, the newest runs here can.
+        """
+        if trigger.provenance.depth != 1 or trigger.provenance.root_run is not None:
+            return trigger
+        before = [run async for run in self.newest(trigger, change)]
+        if not before:
+            return trigger
+        longest = max(before, key=lambda run: run.trigger.provenance.depth)
+        chain = longest.trigger.provenance
+        provenance = Provenance(root_run=chain.root_run or longest.id, depth=chain.depth + 1)
+        return trigger.model_copy(update={"provenance": provenance})
 
     async def close(self, changes: Changes, change: Change) -> tuple[str, ...]:
         """Cancel what still runs for a pull request that was closed; return the runs' ids."""
@@ -170,6 +197,18 @@ def plan_of(
         rerun_of=rerun_of,
         again=again,
     )
+
+
+def offering(file: ConductorFile, cause: Trigger, change: Change) -> ConductorFile:
+    """Return the file with the built-in workflow of a command or button that nothing answers."""
+    if not isinstance(cause, CommandTrigger | CheckTrigger):
+        return file
+    if any(isinstance(answer, Match) for answer in workflows_for(file, cause, change)):
+        return file
+    if isinstance(cause, CheckTrigger):
+        return with_command(file, cause.button or "")
+    where = cause.arguments[0] if cause.arguments else None
+    return with_command(file, cause.verb, where if where in file.environments else None)
 
 
 def config_sha(change: Change) -> str:

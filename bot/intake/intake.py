@@ -179,6 +179,7 @@ class Intake:
                 stopped = await self._evaluation.close(changes, change)
                 if trigger.action != "closed":
                     return Ending(DeliveryStatus.IGNORED, "The pull request is closed.", stopped)
+        trigger = await self._evaluation.continued(trigger, change)
         outcome = await self._evaluation.start(changes, trigger, change)
         changes.write(turn)
         return _ending(trigger, change, outcome)

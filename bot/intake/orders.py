@@ -22,15 +22,17 @@ from bot.commands.table import VERBS
 from bot.intake import configuration
 from bot.intake.evaluation import Evaluation, Outcome, as_pull_request
 from pipelines.config.diagnostics import nearest, shown
-from pipelines.config.matching import Match, workflows_for
+from pipelines.config.plan import environments_of
 from pipelines.errors import Ignorable
 from pipelines.model import (
+    Actor,
     Approval,
     Change,
     CheckTrigger,
     CommandTrigger,
     Conclusion,
     Effect,
+    EnvironmentPlan,
     Finding,
     PostComment,
     React,
@@ -150,9 +152,9 @@ class Orders:
             return Answer(text=text, refused=True)
         if (why := objection(trigger.verb, level)) is not None:
             return Answer(text=why, refused=True)
-        return answer(await self._scene(trigger, change))
+        return answer(await self._scene(trigger, change, level))
 
-    async def _scene(self, trigger: CommandTrigger, change: Change) -> Scene:
+    async def _scene(self, trigger: CommandTrigger, change: Change, level: Level) -> Scene:
         tenant, subject = change.repository.tenant, subject_of(change)
         runs = [run async for run in self._evaluation.newest(trigger, change)]
         kind: Literal["pull request", "issue"] = (
@@ -170,7 +172,8 @@ class Orders:
             findings=await self._findings(tenant, runs),
             dismissals=await self._standing.dismissals(tenant, subject) if subject else {},
             pause=await self._standing.pause(tenant, subject) if subject else None,
-            launches=_launches(trigger, change),
+            level=level,
+            environments=_environments(change),
         )
 
     async def _findings(self, tenant: str, runs: list[WorkflowRun]) -> tuple[Finding, ...]:
@@ -253,9 +256,8 @@ class Orders:
             at=self._clock.now(),
         )
         for run, name in act.steps:
-            needs = run.step(name).approval_level
-            if needs and level < level_of(needs):
-                return f"{name!r} needs the consent of somebody with the permission {needs}."
+            if (why := _no_consent(run, run.step(name), trigger.actor, level)) is not None:
+                return why
             if run.change.head_sha != change.head_sha:
                 return "A newer commit was pushed meanwhile; look at it and approve that one."
         for run, name in act.steps:
@@ -279,10 +281,24 @@ class Orders:
         return await self._standing.informed(change)
 
 
-def _launches(trigger: CommandTrigger, change: Change) -> tuple[str, ...]:
+def _no_consent(run: WorkflowRun, step: Step, actor: Actor, level: Level) -> str | None:
+    """Return why somebody's consent to a waiting step does not count, or None if it does."""
+    environment = run.environment_of(step) if step.agent == "deploy" else None
+    if environment is not None and environment.approval:
+        author = run.change.author or run.trigger.actor
+        if actor.id == author.id:
+            return f"{step.name!r} deploys your own change; somebody else must approve it."
+        if actor.id in environment.approvers:
+            return None
+    needs = step.approval_level
+    if needs and level < level_of(needs):
+        return f"{step.name!r} needs the consent of somebody with the permission {needs}."
+    return None
+
+
+def _environments(change: Change) -> tuple[EnvironmentPlan, ...]:
     file = configuration.in_force(change).file
-    answers = workflows_for(file, trigger, change) if file else ()
-    return tuple(answer.workflow for answer in answers if isinstance(answer, Match))
+    return environments_of(file) if file else ()
 
 
 def _reply(trigger: CommandTrigger, answered: Answer, *, starts: bool) -> TaskResult:

@@ -10,7 +10,7 @@ from pipelines.model.change import Change
 from pipelines.model.deployment import EnvironmentPlan
 from pipelines.model.feedback import FeedbackPayload
 from pipelines.model.task import Conclusion, Usage
-from pipelines.model.trigger import Trigger
+from pipelines.model.trigger import CommandTrigger, Trigger
 
 
 class RunState(StrEnum):
@@ -140,3 +140,17 @@ class WorkflowRun(Frozen):
     def environment(self, name: str) -> EnvironmentPlan | None:
         """Return the environment of that name, or None if the configuration has none."""
         return next((plan for plan in self.environments if plan.name == name), None)
+
+    def environment_of(self, step: Step) -> EnvironmentPlan | None:
+        """Return the environment that a step is about: its own, else the trigger's, else a need's.
+
+        A command that deploys names it as its first word. None if nothing names one that exists.
+        """
+        names: list[object] = [step.options.get("environment")]
+        trigger = self.trigger
+        if isinstance(trigger, CommandTrigger) and trigger.verb in ("deploy", "rollback"):
+            names += trigger.arguments[:1]
+        names.append(getattr(trigger, "environment", None))
+        names += [self.step(need).outputs.get("environment") for need in step.needs]
+        found = (self.environment(name) for name in names if isinstance(name, str))
+        return next((plan for plan in found if plan is not None), None)

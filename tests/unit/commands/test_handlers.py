@@ -17,12 +17,14 @@ from bot.commands.handlers import (
     SetPause,
     answer,
 )
+from bot.commands.permissions import Level
 from bot.commands.table import VERBS
 from pipelines.model import (
     Actor,
     Change,
     Conclusion,
     Dismissal,
+    EnvironmentPlan,
     Finding,
     Pause,
     PriorFinding,
@@ -228,13 +230,61 @@ def test_pause_and_resume_are_each_others_opposite() -> None:
     assert give("pause", pause=paused.pause).acts == ()
 
 
-@pytest.mark.parametrize("verb", ["fix", "test", "deploy", "rollback"])
-def test_a_verb_that_no_workflow_provides_is_refused_with_what_would_provide_it(verb: str) -> None:
-    refused = give(verb)
+@pytest.mark.parametrize("verb", ["fix", "test"])
+def test_work_on_the_code_is_launched_whatever_the_repository_declares(verb: str) -> None:
+    assert give(verb).acts == (Launch(verb),)
+
+
+STAGING = EnvironmentPlan(name="staging", target="mock")
+PRODUCTION = EnvironmentPlan(name="production", target="mock", production=True, approvers=(7,))
+BOTH = (STAGING, PRODUCTION)
+
+
+@pytest.mark.parametrize("verb", ["deploy", "rollback"])
+@pytest.mark.parametrize(
+    ("arguments", "environments", "says"),
+    [
+        (("staging",), (), "nowhere to deploy"),
+        ((), BOTH, "`staging`"),
+        (("staging", "now"), BOTH, "Say where"),
+        (("stagin",), BOTH, "Did you mean `staging`?"),
+        (("Production",), BOTH, "Did you mean `production`?"),
+        (("`@everyone`",), BOTH, "no environment"),
+    ],
+)
+def test_a_deployment_to_nowhere_is_refused_with_what_there_is(
+    verb: str,
+    arguments: tuple[str, ...],
+    environments: tuple[EnvironmentPlan, ...],
+    says: str,
+) -> None:
+    refused = give(verb, *arguments, environments=environments, level=Level.ADMIN)
 
     assert refused.refused
-    assert f"verbs: [{verb}]" in refused.text
-    assert give(verb, launches=("heal",)).acts == (Launch(verb),)
+    assert says in refused.text
+    assert not refused.acts
+
+
+@pytest.mark.parametrize("verb", ["deploy", "rollback"])
+@pytest.mark.parametrize(
+    ("environment", "level", "actor", "may"),
+    [
+        ("staging", Level.WRITE, 1, True),
+        ("staging", Level.TRIAGE, 1, False),
+        ("production", Level.WRITE, 1, False),
+        ("production", Level.MAINTAIN, 1, True),
+        ("production", Level.WRITE, 7, True),
+        ("production", Level.NONE, 1, False),
+    ],
+)
+def test_production_takes_more_than_staging(
+    verb: str, environment: str, level: Level, actor: int, may: bool
+) -> None:
+    person = Actor(id=actor, login="bob")
+    answered = give(verb, environment, environments=BOTH, level=level, actor=person)
+
+    assert bool(answered.acts) is may
+    assert answered.refused is not may
 
 
 def test_status_shows_each_step_the_cost_and_the_pause() -> None:
