@@ -118,9 +118,7 @@ class LocalRun:
     def _runner(self, settings: ConductorConfig) -> LocalRunner:
         providers = provider_settings(settings)
         return LocalRunner(
-            lambda names: build_chain(names, providers, clock=self._clock),
-            self._clock,
-            random.SystemRandom(),
+            lambda names: build_chain(names, providers, clock=self._clock), self._clock
         )
 
     async def _work(

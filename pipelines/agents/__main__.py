@@ -1,7 +1,7 @@
 """The agent process: takes tasks on its standard input and runs them here.
 
-It holds the model keys that it finds in its environment and no other credential; what it reads of a
-repository comes through its parent. It ends when its input ends or its parent dies.
+It holds the model keys that it finds in its environment and no other credential; whatever else it
+needs it asks of its parent. It ends when its input ends or its parent dies.
 """
 
 import asyncio
@@ -9,12 +9,11 @@ import ctypes
 import itertools
 import logging
 import os
-import random
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import structlog
 
@@ -29,43 +28,24 @@ from pipelines.agents.frames import (
     Reply,
     Run,
     Spent,
+    ToChild,
     Trouble,
+    Withdraw,
     encode,
     read_frame,
 )
+from pipelines.agents.remote import RemoteWorkplace
+from pipelines.agents.requests import Request
 from pipelines.agents.runner import LocalRunner
 from pipelines.errors import UserError
 from pipelines.integrations.llm.base import LanguageModel
 from pipelines.integrations.llm.chain import CallRecord
 from pipelines.integrations.llm.factory import ProviderSettings, build_chain
 from pipelines.integrations.llm.http import Limits, new_client
-from pipelines.model import ChangedFiles, Frozen, Task, Usage
-from pipelines.ports import FileText, Reader
+from pipelines.model import Frozen, Task, Usage
 from pipelines.system import SystemClock
 
 _PR_SET_PDEATHSIG = 1
-
-
-class RemoteReader(Reader):
-    """Reads through the parent, for one task."""
-
-    def __init__(self, worker: "Worker", task_id: int) -> None:
-        self._worker = worker
-        self._task_id = task_id
-
-    async def changed_files(self) -> ChangedFiles:
-        """Ask the parent for the task's changed files."""
-        reply = await self._worker.ask(self._task_id, None, "head")
-        if reply.files is None:
-            raise RuntimeError("the parent answered without files")
-        return reply.files
-
-    async def read(
-        self, paths: Sequence[str], *, at: Literal["head", "base"] = "head"
-    ) -> Mapping[str, FileText]:
-        """Ask the parent for the texts at these paths."""
-        reply = await self._worker.ask(self._task_id, tuple(paths), at)
-        return {text.path: text for text in reply.texts or ()}
 
 
 class Worker:
@@ -78,7 +58,7 @@ class Worker:
         self._clock = SystemClock()
         self._limits = Limits()
         self._http = new_client(self._limits)
-        self._runner = LocalRunner(self._models, self._clock, random.SystemRandom())
+        self._runner = LocalRunner(self._models, self._clock)
         self._calls = itertools.count(1)
         self._open: dict[int, asyncio.Future[Reply]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -97,23 +77,24 @@ class Worker:
             await self._http.aclose()
             self._sink.close()
 
-    async def ask(
-        self, task_id: int, paths: tuple[str, ...] | None, at: Literal["head", "base"]
-    ) -> Reply:
-        """Ask the parent and return its reply; raises what went wrong there."""
+    async def ask(self, task_id: int, request: Request) -> str:
+        """Ask the parent and return its answer as JSON; raises what went wrong there."""
         call = next(self._calls)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._open[call] = future
         try:
-            await self._send(Ask(id=task_id, call=call, paths=paths, at=at))
+            await self._send(Ask(id=task_id, call=call, request=request))
             reply = await future
+        except asyncio.CancelledError:
+            self._sink.write(encode(Withdraw(id=task_id, call=call)))
+            raise
         finally:
             del self._open[call]
         if reply.trouble:
             raise reply.trouble.error()
-        return reply
+        return reply.answer
 
-    def _take(self, message: Run | Cancel | Reply) -> None:
+    def _take(self, message: ToChild) -> None:
         match message:
             case Run():
                 running = asyncio.ensure_future(self._work(message.id, message.task))
@@ -129,8 +110,9 @@ class Worker:
 
     async def _work(self, number: int, task: Task) -> None:
         try:
-            reader, tally = RemoteReader(self, number), partial(self._tell, number)
-            result = await self._runner.run(task, reader, tally=tally)
+            workplace = RemoteWorkplace(partial(self.ask, number))
+            tally = partial(self._tell, number)
+            result = await self._runner.run(task, workplace, tally=tally)
             await self._send(Done(id=number, result=result))
         except FrameTooLarge as error:
             refusal = UserError(f"The agent's result is too large ({error.size} bytes).")

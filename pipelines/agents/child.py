@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipelines.agents.frames import (
     Ask,
@@ -16,7 +16,9 @@ from pipelines.agents.frames import (
     Reply,
     Run,
     Spent,
+    ToParent,
     Trouble,
+    Withdraw,
     decode_from_child,
     encode,
     read_frame,
@@ -25,19 +27,21 @@ from pipelines.errors import Retryable, UserError
 from pipelines.integrations.llm.chain import Recorder
 from pipelines.integrations.llm.deadline import DeadlinePassed, within
 from pipelines.model import Task, TaskResult
-from pipelines.ports import Clock, Reader, Tally
+from pipelines.ports import Clock, Tally, Workplace
 
 MAX_ASKS = 64
-"""Questions that a process may have open at once."""
+"""Questions that a task may have open at once; an honest one keeps to fewer."""
 MAX_LINE = 8192
 
 
 @dataclass(slots=True)
 class _Job:
     task: Task
-    reader: Reader
+    workplace: Workplace
     tally: Tally | None
     result: asyncio.Future[TaskResult]
+    asks: dict[int, asyncio.Task[None]] = field(default_factory=dict[int, asyncio.Task[None]])
+    """By call: what its workplace is doing for it."""
 
 
 class Child:
@@ -64,7 +68,6 @@ class Child:
         self._overtime_seconds = overtime_seconds
         self._numbers = itertools.count(1)
         self._jobs: dict[int, _Job] = {}
-        self._asks: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
         self._gone = False
         self._tasks = [asyncio.ensure_future(self._listen()), asyncio.ensure_future(self._hear())]
@@ -113,10 +116,10 @@ class Child:
         """Whether the process ended or may not be trusted any more."""
         return self._gone
 
-    async def run(self, task: Task, reader: Reader, tally: Tally | None = None) -> TaskResult:
+    async def run(self, task: Task, workplace: Workplace, tally: Tally | None = None) -> TaskResult:
         """Hand a task over and wait for its result; see ProcessRunner.run."""
         number = next(self._numbers)
-        job = _Job(task, reader, tally, asyncio.get_running_loop().create_future())
+        job = _Job(task, workplace, tally, asyncio.get_running_loop().create_future())
         self._jobs[number] = job
         left = (task.deadline - self._clock.now()).total_seconds()
         try:
@@ -131,6 +134,7 @@ class Child:
             raise
         finally:
             del self._jobs[number]
+            await _ended(job.asks)
 
     async def _carry_out(self, number: int, job: _Job) -> TaskResult:
         if self._gone:
@@ -153,17 +157,17 @@ class Child:
         if self._process.stdin:
             self._process.stdin.close()
         for sign in (self._process.terminate, self._process.kill):
-            if await self._ended(self._grace_seconds):
+            if await self._ends_within(self._grace_seconds):
                 break
             with contextlib.suppress(ProcessLookupError):
                 sign()
         await self._process.wait()
-        for task in (*self._tasks, *self._asks):
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._asks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._fail_jobs("was stopped")
 
-    async def _ended(self, seconds: float) -> bool:
+    async def _ends_within(self, seconds: float) -> bool:
         try:
             await within(self._clock, seconds, self._process.wait())
         except DeadlinePassed:
@@ -186,7 +190,7 @@ class Child:
         self._gone = True
         self._fail_jobs(f"ended with code {code}")
 
-    def _take(self, message: Ask | Done | Called | Spent) -> None:
+    def _take(self, message: ToParent) -> None:
         match message:
             case Spent():
                 job = self._jobs.get(message.id)
@@ -198,14 +202,21 @@ class Child:
             case Done():
                 self._finish(message)
             case Ask():
+                self._open(message)
+            case Withdraw():
                 job = self._jobs.get(message.id)
-                if job is None:
-                    return  # asked before the process saw that the task was cancelled
-                if len(self._asks) >= MAX_ASKS:
-                    raise BrokenProtocol(f"more than {MAX_ASKS} questions are open")
-                answering = asyncio.ensure_future(self._answer(message, job.reader))
-                self._asks.add(answering)
-                answering.add_done_callback(self._asks.discard)
+                if job and message.call in job.asks:
+                    job.asks[message.call].cancel()
+
+    def _open(self, ask: Ask) -> None:
+        job = self._jobs.get(ask.id)
+        if job is None:
+            return  # asked before the process saw that the task was cancelled
+        if len(job.asks) >= MAX_ASKS or ask.call in job.asks:
+            raise BrokenProtocol(f"more than {MAX_ASKS} questions are open, or one is asked twice")
+        answering = asyncio.ensure_future(self._answer(ask, job.workplace))
+        job.asks[ask.call] = answering
+        answering.add_done_callback(lambda _: job.asks.pop(ask.call, None))
 
     def _finish(self, message: Done) -> None:
         job = self._jobs.get(message.id)
@@ -218,9 +229,9 @@ class Child:
         else:
             raise BrokenProtocol("a task is done without a result")
 
-    async def _answer(self, ask: Ask, reader: Reader) -> None:
-        """Read for a task from its own reader, and from no other."""
-        reply = await _read(ask, reader)
+    async def _answer(self, ask: Ask, workplace: Workplace) -> None:
+        """Have a task's own workplace answer, and no other."""
+        reply = await _reply(ask, workplace)
         try:
             try:
                 await self._send(reply)
@@ -278,11 +289,16 @@ class Child:
         return Retryable(f"The agent process {how}; the task can be tried again.")
 
 
-async def _read(ask: Ask, reader: Reader) -> Reply:
+async def _reply(ask: Ask, workplace: Workplace) -> Reply:
     try:
-        if ask.paths is None:
-            return Reply(call=ask.call, files=await reader.changed_files())
-        texts = await reader.read(ask.paths, at=ask.at)
-        return Reply(call=ask.call, texts=tuple(texts.values()))
-    except Exception as error:  # noqa: BLE001 - every failure of a reader is the asker's answer
+        return Reply(call=ask.call, answer=await ask.request.answer(workplace))
+    except Exception as error:  # noqa: BLE001 - every failure of a workplace is the asker's answer
         return Reply(call=ask.call, trouble=Trouble.of(error))
+
+
+async def _ended(asks: Mapping[int, asyncio.Task[None]]) -> None:
+    """End what a workplace still does for a task that is over."""
+    open_ones = list(asks.values())
+    for task in open_ones:
+        task.cancel()
+    await asyncio.gather(*open_ones, return_exceptions=True)

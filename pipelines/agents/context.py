@@ -8,7 +8,10 @@ from pipelines.ports import Clock, Reader, Rng, Workplace
 
 @dataclass(frozen=True, slots=True)
 class AgentContext:
-    """What one task is carried out with: a workplace, a metered model, the time, randomness."""
+    """What one task is carried out with: a workplace, a metered model, the time, randomness.
+
+    ``rng`` is seeded with the task's identity: a replay of the task draws the same numbers.
+    """
 
     workplace: Workplace
     model: MeteredModel

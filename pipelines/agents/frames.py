@@ -1,7 +1,6 @@
 """What the agent process and its parent say to each other: JSON frames with a length in front."""
 
 import asyncio
-import json
 import struct
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -9,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from pipelines.agents.requests import Request, mended
 from pipelines.errors import (
     BudgetExceeded,
     ConductorError,
@@ -20,8 +20,7 @@ from pipelines.errors import (
     UserError,
 )
 from pipelines.integrations.llm.chain import CallRecord
-from pipelines.model import ChangedFiles, Frozen, Task, TaskResult, Usage
-from pipelines.ports import FileText
+from pipelines.model import Frozen, Task, TaskResult, Usage
 
 MAX_FRAME_BYTES = 32 * 1024 * 1024
 _HEADER = struct.Struct(">I")
@@ -115,12 +114,11 @@ class Cancel(Frozen):
 
 
 class Reply(Frozen):
-    """The answer to an ``Ask``: files or texts, as was asked, or what went wrong."""
+    """What came of an ``Ask``: the answer as JSON text, or what went wrong."""
 
     kind: Literal["reply"] = "reply"
     call: int
-    files: ChangedFiles | None = None
-    texts: tuple[FileText, ...] | None = None
+    answer: str = "null"
     trouble: Trouble | None = None
 
 
@@ -130,13 +128,20 @@ ToChild = Annotated[Run | Cancel | Reply, Field(discriminator="kind")]
 
 
 class Ask(Frozen):
-    """A task wants its changed files (``paths`` None) or the texts at these paths."""
+    """A task wants something of its workplace; ``call`` names the question until its reply."""
 
     kind: Literal["ask"] = "ask"
     id: int
     call: int
-    paths: tuple[str, ...] | None = None
-    at: Literal["head", "base"] = "head"
+    request: Request
+
+
+class Withdraw(Frozen):
+    """Nobody waits for the reply to this question any more; what goes on for it shall end."""
+
+    kind: Literal["withdraw"] = "withdraw"
+    id: int
+    call: int
 
 
 class Done(Frozen):
@@ -163,22 +168,19 @@ class Spent(Frozen):
     usage: Usage
 
 
-ToParent = Annotated[Ask | Done | Called | Spent, Field(discriminator="kind")]
+ToParent = Annotated[Ask | Withdraw | Done | Called | Spent, Field(discriminator="kind")]
 
-FROM_PARENT: TypeAdapter[Run | Cancel | Reply] = TypeAdapter(ToChild)
-FROM_CHILD: TypeAdapter[Ask | Done | Called | Spent] = TypeAdapter(ToParent)
+FROM_PARENT: TypeAdapter[ToChild] = TypeAdapter(ToChild)
+FROM_CHILD: TypeAdapter[ToParent] = TypeAdapter(ToParent)
 
 
 def encode(message: Frozen) -> bytes:
-    """Return the frame of a message; raises FrameTooLarge.
-
-    Half of a surrogate pair, which no file or model can hold, becomes a question mark.
-    """
+    """Return the frame of a message; raises FrameTooLarge."""
     try:
-        body = message.model_dump_json(by_alias=True).encode("utf-8")
+        text = message.model_dump_json(by_alias=True)
     except PydanticSerializationError:
-        values = message.model_dump(mode="json", by_alias=True)
-        body = json.dumps(values, ensure_ascii=False).encode("utf-8", "replace")
+        text = mended(message.model_dump(mode="json", by_alias=True))
+    body = text.encode()
     if len(body) > MAX_FRAME_BYTES:
         raise FrameTooLarge(len(body))
     return _HEADER.pack(len(body)) + body
@@ -198,7 +200,7 @@ async def read_frame(stream: asyncio.StreamReader) -> bytes | None:
         return None
 
 
-def decode_from_child(body: bytes) -> Ask | Done | Called | Spent:
+def decode_from_child(body: bytes) -> ToParent:
     """Validate strictly what a process that reads strangers' text has sent."""
     try:
         return FROM_CHILD.validate_json(body, strict=True)

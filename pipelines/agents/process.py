@@ -9,7 +9,7 @@ from pipelines.errors import Retryable
 from pipelines.integrations.llm.chain import Recorder
 from pipelines.integrations.llm.factory import ProviderSettings
 from pipelines.model import Task, TaskResult
-from pipelines.ports import AgentRunner, Clock, Reader, Tally
+from pipelines.ports import AgentRunner, Clock, Tally, Workplace
 
 # Nothing else of this process' environment is handed down.
 INHERITED = (
@@ -81,15 +81,18 @@ class ProcessRunner(AgentRunner):
         """The process id, None while none is running."""
         return self._child.pid if self._child and not self._child.gone else None
 
-    async def run(self, task: Task, reader: Reader, *, tally: Tally | None = None) -> TaskResult:
+    async def run(
+        self, task: Task, workplace: Workplace, *, tally: Tally | None = None
+    ) -> TaskResult:
         """Run the task in the process; raises Retryable if the process fails it.
 
-        Cancelling this call cancels the task there, which closes its model's stream.
+        Cancelling this call cancels the task there, which closes its model's stream, and whatever
+        its workplace is doing for it here.
         """
         self._running += 1
         try:
             child = await self._started()
-            return await child.run(task, reader, tally)
+            return await child.run(task, workplace, tally)
         finally:
             self._running -= 1
             self._used_at = self._clock.monotonic()

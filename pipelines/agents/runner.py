@@ -1,5 +1,6 @@
 """Runs agents in this process."""
 
+import random
 from collections.abc import Callable
 
 from pipelines.agents import registry
@@ -9,26 +10,32 @@ from pipelines.agents.unavailable import UnavailableModel
 from pipelines.errors import UserError
 from pipelines.integrations.llm.base import LanguageModel
 from pipelines.model import Task, TaskResult
-from pipelines.ports import AgentRunner, Clock, Reader, Rng, Tally
+from pipelines.ports import AgentRunner, Clock, Tally, Workplace
 
 ModelFactory = Callable[[tuple[str, ...]], LanguageModel]
 """From a chain of ``provider:model`` names to the model that tries them in order."""
 
 
 class LocalRunner(AgentRunner):
-    """One fresh agent a task; models are made once for each chain and closed with the runner."""
+    """One fresh agent a task; models are made once for each chain and closed with the runner.
 
-    def __init__(self, models: ModelFactory, clock: Clock, rng: Rng) -> None:
+    An agent's randomness is seeded with the identity of its task, so that the same task draws the
+    same numbers wherever and whenever it is run again.
+    """
+
+    def __init__(self, models: ModelFactory, clock: Clock) -> None:
         self._factory = models
         self._clock = clock
-        self._rng = rng
         self._models: dict[tuple[str, ...], LanguageModel] = {}
 
-    async def run(self, task: Task, reader: Reader, *, tally: Tally | None = None) -> TaskResult:
+    async def run(
+        self, task: Task, workplace: Workplace, *, tally: Tally | None = None
+    ) -> TaskResult:
         """Run the task to its end; cancelling this call cancels the agent and its model call."""
         agent = registry.create(task.agent)
         model = MeteredModel(self._model(task.models), task.budget_usd, tally)
-        context = AgentContext(reader=reader, model=model, clock=self._clock, rng=self._rng)
+        rng = random.Random(task.id)  # noqa: S311 - reproducible, and no secret is made of it
+        context = AgentContext(workplace=workplace, model=model, clock=self._clock, rng=rng)
         await agent.start()
         try:
             return await agent.execute_task(task, context)

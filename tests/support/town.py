@@ -287,7 +287,7 @@ async def running_town(folder: Path, **options: Any) -> AsyncGenerator[Town]:
                 rng=random.Random(7),
                 redactor=redactor,
                 metrics=metrics,
-                runner=LocalRunner(lambda _: model, clock, random.Random(7)),
+                runner=LocalRunner(lambda _: model, clock),
             )
         )
         identity = await parts.github.identity()

@@ -28,6 +28,7 @@ from pipelines.model import (
 )
 from pipelines.ports import FileText
 from tests.support.clock import VirtualClock
+from tests.support.workplace import MemoryWorkplace
 
 REPOSITORY = Repository(installation_id=1, id=2, owner="acme", name="shop")
 ADA = Actor(id=7, login="ada")
@@ -60,10 +61,11 @@ def changed_files(base: Tree, head: Tree) -> ChangedFiles:
     return ChangedFiles(files=tuple(files))
 
 
-class TreeReader:
-    """Implements ``Reader`` over two trees; counts what it was asked."""
+class TreeReader(MemoryWorkplace):
+    """A workplace over two trees; counts what it was asked."""
 
     def __init__(self, base: Tree, head: Tree, listing: ChangedFiles | None = None) -> None:
+        super().__init__(head, base)
         self.base, self.head = base, head
         self.listing = listing or changed_files(base, head)
         self.unreadable: dict[str, Literal["binary", "too large"]] = {}
@@ -132,7 +134,7 @@ def review_task(subject: Change | None = None, **changes: object) -> Task:
 
 def context_for(reader: TreeReader, model: LanguageModel, budget_usd: float = 1.0) -> AgentContext:
     meter = MeteredModel(model, budget_usd)
-    return AgentContext(reader=reader, model=meter, clock=VirtualClock(), rng=random.Random(4))
+    return AgentContext(workplace=reader, model=meter, clock=VirtualClock(), rng=random.Random(4))
 
 
 async def review(reader: TreeReader, model: LanguageModel, task: Task | None = None) -> TaskResult:

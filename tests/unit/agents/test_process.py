@@ -27,6 +27,7 @@ from pipelines.agents.frames import (
     encode,
 )
 from pipelines.agents.process import ProcessRunner, child_environment
+from pipelines.agents.requests import TEXTS, written
 from pipelines.errors import (
     BudgetExceeded,
     Dropped,
@@ -41,17 +42,16 @@ from pipelines.integrations.llm.factory import ProviderSettings
 from pipelines.model import (
     Actor,
     Change,
-    ChangedFile,
     ChangedFiles,
-    FileStatus,
     PullRequestTrigger,
     Repository,
     Task,
     Usage,
 )
-from pipelines.ports import FileText, Reader
+from pipelines.ports import FileText
 from pipelines.system import SystemClock
 from tests.support.providers import openai_chunk, openai_events, serve, stream
+from tests.support.workplace import MemoryWorkplace
 
 CANARY = "canary-github-token-0123456789"
 ROOT = Path(__file__).parents[3]
@@ -60,33 +60,24 @@ REPOSITORY = Repository(installation_id=1, id=2, owner="acme", name="shop")
 NOTHING_FOUND = json.dumps({"findings": []})
 
 
-class OneFile(Reader):
+class OneFile(MemoryWorkplace):
     """A change of one file whose text names the task it belongs to."""
 
     def __init__(self, name: str = "one", error: Exception | None = None, size: int = 0) -> None:
-        self.name = name
+        super().__init__({"app.py": f"value = '{name}'\n" + "#" * size}, {"app.py": ""})
         self.error = error
         self.reads: list[tuple[str, ...]] = []
-        self.text = f"value = '{name}'\n" + "#" * size
 
     async def changed_files(self) -> ChangedFiles:
         if self.error:
             raise self.error
-        patch = f"@@ -0,0 +1 @@\n+value = '{self.name}'\n"
-        return ChangedFiles(
-            files=(
-                ChangedFile(path="app.py", status=FileStatus.MODIFIED, additions=1, patch=patch),
-            )
-        )
+        return await super().changed_files()
 
     async def read(
         self, paths: Sequence[str], *, at: Literal["head", "base"] = "head"
     ) -> Mapping[str, FileText]:
         self.reads.append(tuple(paths))
-        return {
-            path: FileText(path=path, text=self.text if at == "head" else "", size=len(self.text))
-            for path in paths
-        }
+        return await super().read(paths, at=at)
 
 
 def task(number: int = 1, *, agent: str = "review", seconds: float = 120) -> Task:
@@ -392,7 +383,21 @@ FAULTS = {
         "'status': 'completed', 'conclusion': 'success', 'title': 't'}})"
     ),
     "too many questions": (
-        "[frame({'kind': 'ask', 'id': 1, 'call': n, 'paths': ['x']}) for n in range(100000)]"
+        "[frame({'kind': 'ask', 'id': 1, 'call': n, 'request': {'kind': 'read', 'paths': ['x']}})"
+        " for n in range(100000)]"
+    ),
+    "the same question twice": (
+        "[frame({'kind': 'ask', 'id': 1, 'call': 1, 'request': {'kind': 'read', 'paths': ['x']}})"
+        " for n in range(2)]"
+    ),
+    "a question of no kind": "frame({'kind': 'ask', 'id': 1, 'call': 1, 'request': {'kind': 'x'}})",
+    "a question with more to it": (
+        "frame({'kind': 'ask', 'id': 1, 'call': 1, 'request': {'kind': 'release_state',"
+        "'environment': 'production'}})"
+    ),
+    "an effect of no kind": (
+        "frame({'kind': 'ask', 'id': 1, 'call': 1, 'request': {'kind': 'perform',"
+        "'effect': {'kind': 'delete_repository'}}})"
     ),
     "exit": "sys.exit(3)",
     "closes its output": "os.close(1); time.sleep(0.2)",
@@ -499,17 +504,17 @@ def test_a_spent_budget_becomes_an_unavailable_model_and_our_faults_keep_their_t
 
 
 def test_a_message_larger_than_a_frame_is_not_sent() -> None:
-    text = FileText(path="x", text="x" * MAX_FRAME_BYTES)
     with pytest.raises(FrameTooLarge):
-        encode(Reply(call=1, texts=(text,)))
+        encode(Reply(call=1, answer="x" * MAX_FRAME_BYTES))
 
 
 def test_half_a_surrogate_pair_in_strangers_text_does_not_stop_a_message() -> None:
     text = FileText(path="x\ud800", text="é\udfff😀")
-    body = encode(Reply(call=1, texts=(text,)))[4:]
-    got = Reply.model_validate_json(body).texts
-    assert got
-    assert [(text.path, text.text) for text in got] == [("x?", "é?😀")]
+    body = encode(Reply(call=1, answer=written(TEXTS, (text,))))[4:]
+    (got,) = TEXTS.validate_json(Reply.model_validate_json(body).answer)
+    assert (got.path, got.text) == ("x?", "é?😀")
+    refused = encode(Done(id=1, trouble=Trouble(kind="user", message="\ud800")))[4:]
+    assert decode_from_child(refused).trouble == Trouble(kind="user", message="?")
 
 
 def test_random_bytes_are_never_a_message() -> None:
