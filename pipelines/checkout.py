@@ -6,7 +6,7 @@ repository's own files or configuration start a program.
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,10 +19,12 @@ from pipelines.model import (
     ChangedFiles,
     ConfigFile,
     FileStatus,
+    OpenFeedback,
     Repository,
     Trigger,
 )
-from pipelines.ports import Clock, FileText, Reader
+from pipelines.ports import Clock, FileText, Reader, Snapshot, Tree, TreeEntry
+from pipelines.snapshots import is_inside, select
 
 CONFIG_NAMES = (".conductor.yml", ".conductor.yaml", ".github/conductor.yml")
 MAX_FILE_BYTES = 1 << 20
@@ -155,6 +157,22 @@ class CheckoutSource:
         """Return a reader bound to the change's two commits."""
         return CheckoutReader(self._git, change)
 
+    async def snapshot(self, change: Change, *, at: Literal["head", "base"] = "head") -> Snapshot:
+        """Return the files of a commit as bytes."""
+        selection = select(await self.reader(change).tree(at=at))
+        contents = await _blobs(self._git, [entry.sha for entry in selection.wanted])
+        return Snapshot(
+            sha=change.head_sha if at == "head" else change.base_sha,
+            files={entry.path: contents[entry.sha] for entry in selection.wanted},
+            executables=selection.executables,
+            left_out=selection.left_out,
+        )
+
+    async def feedback(self, change: Change, environment: str | None) -> Sequence[OpenFeedback]:
+        """Return nothing: there are no issues beside a folder."""
+        del change, environment
+        return ()
+
     async def _merge_base(self, base_ref: str, head: str) -> str:
         try:
             return await self._git.text("merge-base", await self._git.commit(base_ref), head)
@@ -211,6 +229,12 @@ class CheckoutReader:
         entries = await _entries(self._git, commit, paths)
         return {path: await self._file(path, entries.get(path)) for path in paths}
 
+    async def tree(self, *, at: Literal["head", "base"] = "head") -> Tree:
+        """Return the whole tree of a commit; a name that is not UTF-8 is spelled out."""
+        commit = self._change.head_sha if at == "head" else self._change.base_sha
+        listing = await self._git.run("ls-tree", "-r", "-z", "-l", "--full-tree", commit)
+        return Tree(entries=tuple(_tree_entry(path, entry) for path, entry in _listed(listing)))
+
     async def _file(self, path: str, entry: "_Entry | None") -> FileText:
         if entry is None:
             return FileText(path=path, text=None, reason="missing")
@@ -232,19 +256,47 @@ class _Entry:
 
 
 async def _entries(git: Git, commit: str, paths: Sequence[str]) -> dict[str, _Entry]:
-    inside = [path for path in paths if _stays_inside(path)]
+    inside = [path for path in paths if is_inside(path)]
     if not inside:
         return {}
     listing = await git.run(
         "--literal-pathspecs", "ls-tree", "-z", "-l", "--full-tree", commit, "--", *inside
     )
-    entries: dict[str, _Entry] = {}
+    entries = dict(_listed(listing))
+    return {path: entries[path] for path in paths if path in entries}
+
+
+def _listed(listing: bytes) -> Iterator[tuple[str, _Entry]]:
+    """Yield the path and entry of each row that ``git ls-tree -z -l`` printed."""
     for line in filter(None, listing.split(b"\0")):
         head, _, name = line.partition(b"\t")
         mode, _kind, oid, size = head.decode().split()
-        path = _path(name)
-        entries[path] = _Entry(mode, oid, int(size) if size.isdigit() else 0)
-    return {path: entries[path] for path in paths if path in entries}
+        yield _path(name), _Entry(mode, oid, int(size) if size.isdigit() else 0)
+
+
+def _tree_entry(path: str, entry: _Entry) -> TreeEntry:
+    """Return a row of a recursive listing; git's older modes for regular files mean the same."""
+    mode = entry.mode if entry.mode in ("100755", "120000", "160000") else "100644"
+    return TreeEntry.model_validate(
+        {"path": path, "mode": mode, "sha": entry.oid, "size": entry.size}
+    )
+
+
+async def _blobs(git: Git, oids: Sequence[str]) -> dict[str, bytes]:
+    """Return the content of every blob, asked for in one go."""
+    wanted = list(dict.fromkeys(oids))
+    asked = "".join(f"{oid}\n" for oid in wanted).encode()
+    output = await git.run("cat-file", "--batch", stdin=asked)
+    found, place = dict[str, bytes](), 0
+    for oid in wanted:
+        end = output.index(b"\n", place)
+        said = output[place:end].split(b" ")
+        if len(said) != 3 or said[1] != b"blob":
+            raise GitError(f"`git cat-file` does not have blob {oid}.")
+        start, size = end + 1, int(said[2])
+        found[oid] = output[start : start + size]
+        place = start + size + 1
+    return found
 
 
 def _path(name: bytes) -> str:
@@ -252,11 +304,6 @@ def _path(name: bytes) -> str:
     from others, can be written down, and is not mistaken for a name that can be read back.
     """
     return name.decode(errors="backslashreplace")
-
-
-def _stays_inside(path: str) -> bool:
-    parts = path.split("/")
-    return bool(path) and "\0" not in path and not any(part in ("", "..") for part in parts)
 
 
 def _name_status(output: bytes) -> list[tuple[str, list[str]]]:

@@ -49,3 +49,17 @@ def contents(count: int) -> str:
         "      }\n    }\n  }\n}\n\n"
         f"{_fragments()['Entry']}\n"
     )
+
+
+@cache
+def blobs(count: int) -> str:
+    """Return a query for the texts of ``count`` blobs, each id in a variable of its own."""
+    oids = "".join(f", $o{index}: GitObjectID!" for index in range(count))
+    texts = "\n".join(
+        f"    b{index}: object(oid: $o{index}) {{ ... on Blob {{ text }} }}"
+        for index in range(count)
+    )
+    return (
+        f"query Blobs($owner: String!, $name: String!{oids}) {{\n"
+        f"  repository(owner: $owner, name: $name) {{\n{texts}\n  }}\n}}\n"
+    )

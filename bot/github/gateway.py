@@ -6,6 +6,7 @@ import httpx2
 
 from bot.github.app import AppKey, Identity, IdentityCard
 from bot.github.client import Credentials, GitHubClient, api_root
+from bot.github.directory import Directory
 from bot.github.refusals import Refusals
 from bot.github.throttle import Pace, Throttle
 from bot.github.tokens import (
@@ -49,10 +50,15 @@ class GitHub:
         self.app = self._client(AppKey(app_id, private_key, clock), scope="app")
         self._tokens = InstallationTokens(self.app, clock, register_secret=register_secret)
         self._card = IdentityCard(self.app, self._as_installation)
+        self._directory = Directory(self.app, self._as_installation, clock)
 
     async def identity(self) -> Identity:
         """Return who the App is; asked for once. Raises NotInstalled before anybody has it."""
         return await self._card.identity()
+
+    async def repository(self, full_name: str) -> Repository | None:
+        """Return the repository of that name, None if the App is not installed there."""
+        return await self._directory.find(full_name)
 
     def client(
         self, repository: Repository, permissions: Permissions, *, delivery_id: str = ""

@@ -1,9 +1,9 @@
 """The hidden comments by which Conductor finds its own words again.
 
 A marker counts only in a text that the App's own account wrote: anybody can type one. Those that
-start work are signed as well, since others may edit the App's texts: each is bound to the repository
-and to the issue or branch that it stands in, so that a copy of it elsewhere is worth nothing. Their
-content is in hexadecimal, in which nothing looks like a secret, a mention or the end of a comment.
+start work are signed as well, since others may edit the App's texts: each is bound to the
+repository and to the issue or branch it stands in, so that a copy elsewhere is worth nothing. Their
+content is in hexadecimal, in which nothing looks like a secret, a mention or a comment's end.
 """
 
 import hmac
@@ -11,6 +11,8 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
 from urllib.parse import quote, unquote
 
 from pydantic import Field, ValidationError
@@ -90,9 +92,18 @@ class Feedback(Frozen):
     provenance: Provenance
     occurrences: int = Field(default=1, ge=1)
     occasions: tuple[str, ...] = Field(default=(), max_length=MAX_OCCASIONS)
-    """Digests of the newest occasions, oldest first: each was counted once."""
-    closed_for: str = ""
-    """The key of the effect that closed the issue; empty while nothing did."""
+    """Digests of what opened, counted or closed it lately, oldest first: each did so once."""
+    closed: bool = False
+    """Whether it was Conductor that closed it; what a person closed stays closed."""
+
+    def had(self, occasion: str) -> bool:
+        """Whether this occasion has changed the issue already."""
+        return _digest(occasion) in self.occasions
+
+    def after(self, occasion: str, **changes: Any) -> "Feedback":
+        """Return what it says once the occasion has changed it."""
+        occasions = (*self.occasions, _digest(occasion))[-MAX_OCCASIONS:]
+        return self.model_copy(update={**changes, "occasions": occasions})
 
 
 def feedback_marker(key: bytes, *, repository_id: int, number: int, feedback: Feedback) -> str:
@@ -139,6 +150,10 @@ def read_provenance(
         return Provenance.model_validate_json(content) if content is not None else None
     except ValidationError:
         return None
+
+
+def _digest(occasion: str) -> str:
+    return sha256(occasion.encode()).hexdigest()[:16]
 
 
 def _signed(key: bytes, kind: str, subject: str, content: str) -> str:

@@ -3,18 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from bot.github.answer import as_list, as_object
 from bot.github.client import GitHubClient
 from bot.github.documents import MAX_BLOBS, contents
-from bot.github.errors import NotFound
+from bot.github.errors import BadAnswer, NotFound
 from bot.github.subjects import SYMLINK_MODE, Entry
 from bot.github.wire import Wire, parse
 from pipelines.model import Change, ChangedFile, ChangedFiles, FileStatus
-from pipelines.ports import FileText
+from pipelines.ports import FileText, Tree, TreeEntry
 
 MAX_FILES = 3000
 """What GitHub lists of a pull request at most."""
 MAX_FILE_BYTES = 1024 * 1024
+_SPECIAL = frozenset({"120000", "160000"})
 _STATUSES = frozenset(status.value for status in FileStatus)
 
 
@@ -25,6 +28,19 @@ class _ListedFile(Wire):
     additions: int = 0
     deletions: int = 0
     patch: str | None = None
+
+
+class _Row(Wire):
+    path: str
+    mode: str
+    type: str
+    sha: str
+    size: int = 0
+
+
+class _Listing(Wire):
+    tree: tuple[_Row, ...]
+    truncated: bool = False
 
 
 class GitHubReader:
@@ -83,6 +99,27 @@ class GitHubReader:
             raise NotFound(f"Commit {oid} is gone from {self._change.repository.full_name}.")
         entries = (commit.get(f"f{index}") for index in range(len(paths)))
         return {path: _file_text(path, entry) for path, entry in zip(paths, entries, strict=True)}
+
+    async def tree(self, *, at: Literal["head", "base"] = "head") -> Tree:
+        """Return every file of a commit; GitHub lists at most 100,000 and says if that cut some."""
+        oid = self._change.head_sha if at == "head" else self._change.base_sha
+        url = f"/repos/{self._change.repository.full_name}/git/trees/{oid}?recursive=1"
+        listing = parse(_Listing, await self._client.getitem(url), "a tree")
+        try:
+            entries = tuple(_entry(row) for row in listing.tree if row.type != "tree")
+        except ValidationError as error:
+            place = error.errors(include_url=False, include_input=False)[0]["loc"]
+            raise BadAnswer(f"GitHub's answer about a tree is wrong at {place}.") from None
+        return Tree(entries=entries, complete=not listing.truncated)
+
+
+def _entry(row: _Row) -> TreeEntry:
+    """Return an entry; git's older modes for regular files mean the same as today's."""
+    regular = "100755" if row.mode[3:4] in ("5", "7") else "100644"
+    mode = row.mode if row.mode in _SPECIAL else regular
+    return TreeEntry.model_validate(
+        {"path": row.path, "mode": mode, "sha": row.sha, "size": max(row.size, 0)}
+    )
 
 
 def _changed_file(raw: _ListedFile) -> ChangedFile:

@@ -1,18 +1,21 @@
 """Where the truth about a repository is read on GitHub: the subject of a trigger, and its files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from bot.github.answer import as_object
 from bot.github.client import GitHubClient
 from bot.github.documents import document
-from bot.github.errors import BadAnswer, NotFound
+from bot.github.errors import BadAnswer, Forbidden, NotFound
+from bot.github.feedback import own_issues
 from bot.github.gateway import GitHub
+from bot.github.issues import Issue, issue_change
 from bot.github.permissions import Level, PermissionChecker, level_of
 from bot.github.reader import GitHubReader
+from bot.github.snapshots import BlobCache, snapshot
 from bot.github.subjects import (
     Configured,
     PullRequest,
@@ -24,21 +27,25 @@ from bot.github.subjects import (
     configuration,
     prior_findings,
 )
-from bot.github.tokens import READ
+from bot.github.tokens import READ, READ_ISSUES
 from bot.github.wire import Wire, parse
 from pipelines.errors import Ignorable
 from pipelines.model import (
+    Actor,
     Change,
     CheckTrigger,
     CommandTrigger,
     DeploymentStatusTrigger,
     DeploymentTrigger,
+    FeedbackTrigger,
+    IssueTrigger,
+    OpenFeedback,
     PullRequestTrigger,
     PushTrigger,
     Repository,
     Trigger,
 )
-from pipelines.ports import Clock
+from pipelines.ports import Clock, Snapshot
 
 MAX_THREAD_PAGES = 5
 FRESH = timedelta(seconds=90)
@@ -49,6 +56,7 @@ LAG_PAUSES = (0.5, 1.0)
 class _Subject(Wire):
     database_id: int | None = Field(default=None, alias="databaseId")
     pull: dict[str, Any] | None = Field(default=None, alias="pullRequest")
+    issue: dict[str, Any] | None = None
     collaborators: dict[str, Any] | None = None
     default_branch: Ref | None = Field(default=None, alias="defaultBranchRef")
     object: dict[str, Any] | None = None
@@ -77,10 +85,20 @@ class _Commit(Wire):
 class GitHubSource:
     """Implements ``pipelines.ports.Source`` with one GraphQL query a pull request."""
 
-    def __init__(self, github: GitHub, permissions: PermissionChecker, clock: Clock) -> None:
+    def __init__(
+        self,
+        github: GitHub,
+        permissions: PermissionChecker,
+        clock: Clock,
+        *,
+        marker_keys: Sequence[bytes] = (),
+    ) -> None:
+        """``marker_keys`` verify the App's own signed markers; without any, none is genuine."""
         self._github = github
         self._permissions = permissions
         self._clock = clock
+        self._marker_keys = tuple(marker_keys)
+        self._blobs = BlobCache()
 
     async def change(self, trigger: Trigger) -> Change:
         """Read the subject of a trigger as it is now; raises Ignorable if it is gone.
@@ -101,13 +119,80 @@ class GitHubSource:
         """Return a reader bound to that change's repository and commits."""
         return GitHubReader(self._github.client(change.repository, READ), change)
 
+    async def snapshot(self, change: Change, *, at: Literal["head", "base"] = "head") -> Snapshot:
+        """Return the files of a commit as bytes; what the other side had too is not read again."""
+        client = self._github.client(change.repository, READ)
+        tree = await GitHubReader(client, change).tree(at=at)
+        sha = change.head_sha if at == "head" else change.base_sha
+        return await snapshot(client, change.repository, sha, tree, self._blobs)
+
+    async def feedback(self, change: Change, environment: str | None) -> Sequence[OpenFeedback]:
+        """Return the open issues of the monitor, verified; of one environment, or with None all.
+
+        There are none where the App may not read issues, for there it cannot have opened any.
+        """
+        client = self._github.client(change.repository, READ_ISSUES)
+        identity = await self._github.identity()
+        try:
+            listed = [
+                issue
+                async for issue in own_issues(
+                    client,
+                    change.repository,
+                    state="open",
+                    identity=identity,
+                    keys=self._marker_keys,
+                )
+            ]
+        except (Forbidden, NotFound):
+            return ()
+        return tuple(
+            OpenFeedback(
+                number=issue.number,
+                payload=issue.feedback.payload,
+                occurrences=issue.feedback.occurrences,
+                opened_at=issue.created_at,
+            )
+            for issue in listed
+            if issue.feedback and environment in (None, issue.feedback.payload.environment)
+        )
+
     async def _change(self, trigger: Trigger) -> Change:
         client = self._github.client(trigger.repository, READ, delivery_id=trigger.delivery_id)
         if isinstance(trigger, PullRequestTrigger):
             return await self._pull_request(client, trigger, trigger.number, trigger.author.login)
         if isinstance(trigger, CommandTrigger) and trigger.on_pull_request:
             return await self._pull_request(client, trigger, trigger.number, "")
+        if isinstance(trigger, IssueTrigger | FeedbackTrigger | CommandTrigger):
+            return await self._issue(trigger, trigger.number)
         return await self._commit(client, trigger)
+
+    async def _issue(self, trigger: Trigger, number: int) -> Change:
+        repository = trigger.repository
+        client = self._github.client(repository, READ_ISSUES, delivery_id=trigger.delivery_id)
+        data, failure = await client.query_partly(
+            document("issue"),
+            {"owner": repository.owner, "name": repository.name, "number": number},
+        )
+        subject = _subject(data, repository, failure)
+        if subject.issue is None:
+            raise failure or NotFound(f"Issue {number} of {repository.full_name} is gone.")
+        issue = parse(Issue, subject.issue, "an issue")
+        author = actor(issue.author)
+        return issue_change(
+            issue,
+            repository,
+            subject.default_branch,
+            trigger,
+            author_can_write=await self._is_writer(repository, author),
+            now=self._clock.now(),
+        )
+
+    async def _is_writer(self, repository: Repository, author: Actor) -> bool:
+        """Whether the author may push; Conductor itself may, and writes what policy allowed."""
+        if author.id == (await self._github.identity()).bot_id:
+            return True
+        return await self._permissions.level(repository, author) >= Level.WRITE
 
     async def _pull_request(
         self, client: GitHubClient, trigger: Trigger, number: int, author: str
@@ -170,10 +255,10 @@ class GitHubSource:
         """Whether the author may push; asked for separately only if the query could not tell."""
         author = actor(pull.author)
         head = pull.head_repository.database_id if pull.head_repository else None
-        if author.id == 0 or author.type != "User" or head != repository.id:
+        if author.id == 0 or head != repository.id:
             return False
-        if subject.collaborators is None:
-            return await self._permissions.level(repository, author) >= Level.WRITE
+        if author.type != "User" or subject.collaborators is None:
+            return await self._is_writer(repository, author)
         for edge in subject.collaborators.get("edges") or ():
             found = as_object(edge)
             if as_object(found.get("node")).get("databaseId") == author.id:
@@ -209,6 +294,7 @@ class GitHubSource:
             head_ref=(trigger.branch or trigger.ref) if isinstance(trigger, PushTrigger) else "",
             base_ref=subject.default_branch.name if subject.default_branch else "",
             author=trigger.actor,
+            author_can_write=isinstance(trigger, PushTrigger | DeploymentTrigger),
             paths_complete=False,
             config=configuration(target),
             read_at=self._clock.now(),

@@ -136,7 +136,9 @@ class _Label(Wire):
     name: str
 
 
-class _Labels(Wire):
+class Labels(Wire):
+    """A page of labels."""
+
     nodes: tuple[_Label | None, ...] = ()
 
 
@@ -168,7 +170,7 @@ class PullRequest(Wire):
     base_name: str = Field(alias="baseRefName")
     base_ref: Ref | None = Field(default=None, alias="baseRef")
     author: Who | None = None
-    labels: _Labels | None = None
+    labels: Labels | None = None
     files: _Files | None = None
     reviews: Reviews | None = None
     threads: Threads = Field(default=Threads(), alias="reviewThreads")

@@ -33,6 +33,7 @@ WRITE: Permissions = (
     ("metadata", "read"),
     ("pull_requests", "write"),
 )
+READ_ISSUES: Permissions = (("contents", "read"), ("issues", "read"), ("metadata", "read"))
 ISSUES: Permissions = (("issues", "write"), ("metadata", "read"))
 RESOLVE: Permissions = (
     ("contents", "write"),

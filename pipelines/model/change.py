@@ -77,6 +77,9 @@ class Change(Frozen):
 
     repository: Repository
     number: int | None = None
+    """Of the pull request, if it is one."""
+    issue: int | None = None
+    """Of the issue that title and body are from; base and head are then the default branch's."""
     head_sha: Sha
     base_sha: Sha
     head_ref: str = ""

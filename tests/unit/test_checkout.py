@@ -129,3 +129,45 @@ async def test_programs_named_in_the_repositorys_own_configuration_do_not_run(
     await source(repo).reader(change).changed_files()
     assert await source(repo).dirty()
     assert not marker.exists()
+
+
+async def test_the_tree_of_either_side_lists_every_kind_of_file(repo: Checkout) -> None:
+    (repo.folder / "link").symlink_to("app.py")
+    (repo.folder / "run.sh").write_text("#!/bin/sh\n")
+    (repo.folder / "run.sh").chmod(0o755)
+    repo.commit({"src/deep/a.py": "1\n"})
+    change = await source(repo).current_change()
+    reader = source(repo).reader(change)
+    head = {entry.path: entry for entry in (await reader.tree()).entries}
+    assert {path: entry.mode for path, entry in head.items()} == {
+        **dict.fromkeys(["app.py", "gone.txt", "old.txt", "src/deep/a.py"], "100644"),
+        "run.sh": "100755",
+        "link": "120000",
+    }
+    assert head["src/deep/a.py"].size == 2
+    assert head["src/deep/a.py"].sha == repo.git("rev-parse", "HEAD:src/deep/a.py")
+    base = await reader.tree(at="base")
+    assert [entry.path for entry in base.entries] == ["app.py", "gone.txt", "old.txt"]
+
+
+async def test_a_snapshot_has_the_bytes_and_says_what_it_left_out(repo: Checkout) -> None:
+    (repo.folder / "link").symlink_to("app.py")
+    (repo.folder / "run.sh").write_text("#!/bin/sh\n")
+    (repo.folder / "run.sh").chmod(0o755)
+    odd = bytes(range(256)) * 3
+    repo.commit({"logo.png": odd, "empty": "", "copy.png": odd})
+    change = await source(repo).current_change()
+    head = await source(repo).snapshot(change)
+    assert head.sha == change.head_sha
+    assert head.files["logo.png"] == head.files["copy.png"] == odd
+    assert head.files["empty"] == b""
+    assert head.executables == {"run.sh"}
+    assert head.left_out == {"link": "a symbolic link"}
+    base = await source(repo).snapshot(change, at="base")
+    assert set(base.files) == {"app.py", "gone.txt", "old.txt"}
+
+
+async def test_a_folder_has_no_feedback_issues(repo: Checkout) -> None:
+    repo.commit({"a": "b"})
+    change = await source(repo).current_change()
+    assert await source(repo).feedback(change, None) == ()
