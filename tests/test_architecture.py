@@ -23,6 +23,7 @@ SHARED = (
     "pipelines.paths",
     "pipelines.diff",
     "pipelines.redaction",
+    "pipelines.snapshots",
 )
 
 # A package may import itself, the standard library, third parties, and of ours only what is listed.
@@ -35,6 +36,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pipelines.paths": ("pipelines.globs",),
     "pipelines.diff": CORE,
     "pipelines.redaction": (),
+    "pipelines.snapshots": (*CORE, "pipelines.ports"),
     "pipelines.net": CORE,
     "pipelines.freeze": CORE,
     "pipelines.system": SHARED,
