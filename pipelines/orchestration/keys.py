@@ -4,25 +4,16 @@ Every part that comes from outside is one segment, escaped by ``stores.backend.k
 is two numbers; so no text can name another tenant's record. The list is in ``docs/storage.md``.
 """
 
-import re
 from datetime import UTC, date, datetime
 
 from pipelines.stores.backend import key
+from pipelines.stores.tenants import tenant_segments
 
 LIVE = "live/"
 RECENT = "recent/"
 AGENTS = "agent/"
 
-_TENANT = re.compile(r"(0|[1-9]\d{0,19})/(0|[1-9]\d{0,19})", re.ASCII)
 _LAST_MILLISECOND = 10**14 - 1
-
-
-def tenant_segments(tenant: str) -> tuple[str, str]:
-    """Return installation and repository; ValueError if it is not ``NUMBER/NUMBER``."""
-    match = _TENANT.fullmatch(tenant)
-    if match is None:
-        raise ValueError(f"a tenant is INSTALLATION/REPOSITORY in numbers, not {tenant[:60]!r}")
-    return match[1], match[2]
 
 
 def run_key(tenant: str, run_id: str) -> str:
