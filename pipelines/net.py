@@ -30,6 +30,9 @@ _TRANSLATED = tuple(
     map(ipaddress.ip_network, ("2001::/23", "2002::/16", "64:ff9b::/96", "64:ff9b:1::/48"))
 )
 
+_MAPPED = ipaddress.ip_network("::ffff:0:0/96")
+_METADATA = tuple(map(ipaddress.ip_address, ("100.100.100.200", "168.63.129.16", "fd00:ec2::254")))
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -123,6 +126,7 @@ class _Call:
     headers: Mapping[str, str]
     content: bytes | None
     max_bytes: int
+    vouched: bool = False
 
 
 class GuardedClient:
@@ -156,17 +160,21 @@ class GuardedClient:
             return False
         return self._allowed.names_host(host, port)
 
-    async def check(self, url: str) -> Endpoint:
-        """Resolve the address once and check what it points to; raises NotAllowed, Retryable."""
+    async def check(self, url: str, *, vouched: bool = False) -> Endpoint:
+        """Resolve the address once and check what it points to; raises NotAllowed, Retryable.
+
+        ``vouched``: it is no wish of a repository, but comes from where Conductor itself deployed
+        to, so it needs no entry in the list and may be on this machine or in its network.
+        """
         scheme, host, port, target = _parts(url)
-        if not self._allowed.names_host(host, port):
+        if not vouched and not self._allowed.names_host(host, port):
             raise NotAllowed(
                 f"The host {host} is not in CONDUCTOR_ALLOWED_HOSTS, so it is not asked."
             )
         literal = _literal(host)
         found = [str(literal)] if literal else await self._addresses(host, port)
         for text in found:
-            self._accept(host, _literal(text), port, scheme)
+            self._accept(host, _literal(text), port, None if vouched else scheme)
         return Endpoint(
             scheme=scheme,
             host=host,
@@ -176,10 +184,15 @@ class GuardedClient:
         )
 
     async def get(
-        self, url: str, *, max_bytes: int = MAX_BYTES, timeout: float = TIMEOUT_SECONDS
+        self,
+        url: str,
+        *,
+        vouched: bool = False,
+        max_bytes: int = MAX_BYTES,
+        timeout: float = TIMEOUT_SECONDS,
     ) -> Answer:
         """Return the answer to a GET; NotAllowed, or Retryable if there was none in time."""
-        return await self._request(url, _Call("GET", {}, None, max_bytes), timeout)
+        return await self._request(url, _Call("GET", {}, None, max_bytes, vouched), timeout)
 
     async def post(
         self,
@@ -206,15 +219,18 @@ class GuardedClient:
             raise Retryable(f"The host {host} has no address.", dependency=host)
         return found
 
-    def _accept(self, host: str, address: Address | None, port: int, scheme: str) -> None:
+    def _accept(self, host: str, address: Address | None, port: int, scheme: str | None) -> None:
+        """Raise NotAllowed unless the address may be asked; ``scheme`` None vouches for it."""
         if address is not None and self._allowed.holds(address, port):
+            return
+        if scheme is None and address is not None and not _is_metadata(address):
             return
         if address is None or not is_public(address):
             raise NotAllowed(
                 f"The host {host} is at {address}, which is not a public address; if that is "
                 "meant, add the address or its network to CONDUCTOR_ALLOWED_HOSTS."
             )
-        if scheme != "https":
+        if scheme == "http":
             raise NotAllowed(
                 f"The host {host} is public, so it is asked by https only; or add its address to "
                 "CONDUCTOR_ALLOWED_HOSTS."
@@ -225,7 +241,7 @@ class GuardedClient:
         started = loop.time()
         try:
             async with asyncio.timeout(timeout):
-                endpoint = await self.check(url)
+                endpoint = await self.check(url, vouched=call.vouched)
                 answer = await self._connect(endpoint, call)
         except (httpx2.HTTPError, httpx2.StreamError, TimeoutError) as error:
             # The error's own text may quote the whole address, which may hold a secret.
@@ -293,6 +309,14 @@ def is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv4Address):
         return address not in ipaddress.ip_network("192.88.99.0/24")
     return address in _GLOBAL_UNICAST and not any(address in each for each in _TRANSLATED)
+
+
+def _is_metadata(address: Address) -> bool:
+    """Whether a cloud hands out credentials there, or nothing that was deployed can be there."""
+    translated = isinstance(address, ipaddress.IPv6Address) and any(
+        address in each for each in (*_TRANSLATED, _MAPPED)
+    )
+    return translated or address.is_link_local or address.is_multicast or address in _METADATA
 
 
 def _parts(url: str) -> tuple[str, str, int, str]:
