@@ -5,11 +5,12 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from pipelines.integrations.llm.base import LanguageModel, ModelRequest, ModelResponse
+from pipelines.integrations.llm.base import LanguageModel, ModelRequest, ModelResponse, ToolCall
 from pipelines.model import Usage
 
 Stop = Literal["end", "length", "refusal", "filtered", "other"]
-Answer = str | BaseException | tuple[str, Stop] | Callable[[ModelRequest], str]
+Plain = str | tuple[str, Stop] | tuple[ToolCall, ...]
+Answer = Plain | BaseException | Callable[[ModelRequest], Plain]
 
 
 def findings(*items: dict[str, object]) -> str:
@@ -31,6 +32,11 @@ def proposal(path: str, line: int, quote: str, **changes: object) -> dict[str, o
         "suggestion": None,
         **changes,
     }
+
+
+def call(name: str, /, **arguments: object) -> ToolCall:
+    """A tool call; the model that makes it gives it an id."""
+    return ToolCall(id="", name=name, arguments=arguments)
 
 
 class ScriptedModel(LanguageModel):
@@ -62,16 +68,16 @@ class ScriptedModel(LanguageModel):
         answer = self._answers[min(len(self.requests), len(self._answers)) - 1]
         if isinstance(answer, BaseException):
             raise answer
-        text, stop = answer if isinstance(answer, tuple) else (answer, "end")
-        text = text if isinstance(text, str) else text(request)
+        plain = answer(request) if callable(answer) else answer
+        text, stop, calls = _spoken(plain, len(self.requests))
         usage = Usage(
             calls=1,
             input_tokens=self.estimate_tokens(prompt_of(request)),
-            output_tokens=self.estimate_tokens(text),
+            output_tokens=self.estimate_tokens(text + str(calls)),
             cost_usd=self._cost(prompt_of(request) + text),
             models=(self.name,),
         )
-        return ModelResponse(text=text, stop=stop, usage=usage, model=self.name)
+        return ModelResponse(text=text, stop=stop, calls=calls, usage=usage, model=self.name)
 
     def estimate_tokens(self, text: str) -> int:
         return len(text) // 4 + 1
@@ -106,5 +112,20 @@ class HangingModel(ScriptedModel):
 
 def prompt_of(request: ModelRequest) -> str:
     """All text that would be sent."""
-    parts = [*request.system, *(part for turn in request.messages for part in turn.parts)]
-    return "".join(part.text for part in parts)
+    return "\n".join(request.texts)
+
+
+def _spoken(plain: Plain, number: int) -> tuple[str, Stop | Literal["tools"], tuple[ToolCall, ...]]:
+    if isinstance(plain, str):
+        return plain, "end", ()
+    calls = tuple(
+        each.model_copy(update={"id": each.id or f"call_{number}_{place}"})
+        for place, each in enumerate(plain)
+        if isinstance(each, ToolCall)
+    )
+    if calls:
+        return "", "tools", calls
+    text, stop = plain
+    assert isinstance(text, str)
+    assert not isinstance(stop, ToolCall)
+    return text, stop, ()

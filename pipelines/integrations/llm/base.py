@@ -1,5 +1,6 @@
 """The one interface to a language model."""
 
+import json
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
@@ -42,6 +43,8 @@ class ToolCall(Frozen):
     id: str
     name: str
     arguments: dict[str, Any]
+    problem: str = ""
+    """Why the arguments could not be read, in a sentence; they are empty then."""
 
 
 class ToolResult(Frozen):
@@ -50,6 +53,8 @@ class ToolResult(Frozen):
     call_id: str
     content: str
     error: bool = False
+    cache: bool = False
+    """As for ``Part``."""
 
 
 class ChatMessage(Frozen):
@@ -64,6 +69,12 @@ class ChatMessage(Frozen):
     def text(self) -> str:
         """All parts joined."""
         return "".join(part.text for part in self.parts)
+
+    @property
+    def written(self) -> str:
+        """All that a provider is sent of this turn: text, calls and results."""
+        calls = (f"{call.name} {json.dumps(call.arguments)}" for call in self.calls)
+        return "\n".join((*(result.content for result in self.results), self.text, *calls))
 
 
 class OutputSchema(Frozen):
@@ -85,6 +96,12 @@ class ModelRequest(Frozen):
     max_output_tokens: int = Field(default=8192, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What the model is shown: the system's text and each turn."""
+        system = "".join(part.text for part in self.system)
+        return (system, *(message.written for message in self.messages))
+
 
 class ModelResponse(Frozen):
     """What came back; ``stop`` says why it ended there."""
@@ -93,7 +110,7 @@ class ModelResponse(Frozen):
     stop: Literal["end", "length", "refusal", "filtered", "tools", "other"]
     usage: Usage
     calls: tuple[ToolCall, ...] = ()
-    """With ``stop`` ``tools``: each wants a ``ToolResult`` before the model goes on."""
+    """With ``stop`` ``tools``, else none: each wants a ``ToolResult`` before the model goes on."""
     model: str
     """``provider:model`` that answered."""
 

@@ -16,9 +16,10 @@ from pipelines.integrations.llm.base import (
     ModelRequest,
     ModelResponse,
 )
+from pipelines.integrations.llm.calls import Draft
 from pipelines.integrations.llm.faults import Provider, Refusal, as_error
 from pipelines.integrations.llm.prices import PriceTable
-from pipelines.integrations.llm.streaming import prompt_tokens
+from pipelines.integrations.llm.streaming import concluded, prompt_tokens
 from pipelines.integrations.llm.tokens import estimate_tokens
 from pipelines.model import Frozen, Usage
 from pipelines.ports import Clock
@@ -27,11 +28,30 @@ MAX_SCRIPT_BYTES = 8 * 1024 * 1024
 PROVIDER = Provider("mock", "The scripted model", "CONDUCTOR_MODELS", "CONDUCTOR_MODELS")
 
 
+class ScriptedCall(Frozen):
+    """One tool call; as text, ``arguments`` are what the model wrote, JSON or not."""
+
+    name: str
+    arguments: dict[str, JsonValue] | str = Field(default_factory=dict[str, JsonValue])
+    id: str = ""
+
+    @property
+    def draft(self) -> Draft:
+        """The call as it would arrive from a provider."""
+        raw = self.arguments if isinstance(self.arguments, str) else json.dumps(self.arguments)
+        return Draft(id=self.id, name=self.name, pieces=[raw])
+
+
 class Reply(Frozen):
-    """One answer, or one failure: exactly one of ``json``, ``text``, ``status`` and ``broken``."""
+    """One answer, or one failure.
+
+    Exactly one of ``json``, ``text``, ``calls``, ``status`` and ``broken``; but ``text`` may go
+    before ``calls``.
+    """
 
     json_value: JsonValue = Field(default=None, alias="json")
     text: str | None = None
+    calls: tuple[ScriptedCall, ...] = ()
     status: int | None = Field(default=None, ge=400, le=599)
     message: str = ""
     retry_after: float | None = Field(default=None, ge=0)
@@ -42,36 +62,48 @@ class Reply(Frozen):
 
     @model_validator(mode="after")
     def _has_one_kind(self) -> "Reply":
-        kinds = ("json_value" in self.model_fields_set) + (self.text is not None)
+        said = self.text is not None or bool(self.calls)
+        kinds = ("json_value" in self.model_fields_set) + said
         kinds += (self.status is not None) + self.broken
         if kinds != 1:
-            raise ValueError("give exactly one of json, text, status, broken")
+            raise ValueError("give exactly one of json, text, calls, status, broken")
         return self
 
     @property
     def content(self) -> str:
         """The text that the model says."""
-        if self.text is not None:
-            return self.text
+        if self.text is not None or self.calls:
+            return self.text or ""
         return json.dumps(self.json_value, ensure_ascii=False)
+
+    @property
+    def written(self) -> str:
+        """All that the model writes: its text and its calls."""
+        drafts = (call.draft for call in self.calls)
+        return "\n".join((self.content, *("".join((d.name, *d.pieces)) for d in drafts)))
 
 
 class Rule(Frozen):
     """Which requests it answers, and with what.
 
     ``purpose`` equals the request's; each of ``contains`` must be in the prompt and none of
-    ``lacks`` may be. ``replies`` are used in order; the last one repeats unless ``times`` is set.
+    ``lacks`` may be; ``turn`` is which answer of the conversation is asked for, 1 for the first.
+    ``replies`` are used in order; the last one repeats unless ``times`` is set.
     """
 
     purpose: str | None = None
     contains: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
+    turn: int | None = Field(default=None, ge=1)
     replies: tuple[Reply, ...] = Field(min_length=1)
     times: int | None = Field(default=None, ge=1)
 
     def matches(self, request: ModelRequest, prompt: str) -> bool:
         """Return whether the rule is about this request."""
         if self.purpose is not None and self.purpose != request.purpose:
+            return False
+        answered = sum(message.role == "assistant" for message in request.messages)
+        if self.turn is not None and self.turn != answered + 1:
             return False
         return all(part in prompt for part in self.contains) and not any(
             part in prompt for part in self.lacks
@@ -151,7 +183,7 @@ class MockModel(LanguageModel):
         usage = Usage(
             calls=1,
             input_tokens=prompt_tokens(request),
-            output_tokens=0 if reply.broken else estimate_tokens(reply.content),
+            output_tokens=0 if reply.broken else estimate_tokens(reply.written),
             latency_seconds=self._clock.monotonic() - started,
             models=(self.name,),
         )
@@ -159,11 +191,13 @@ class MockModel(LanguageModel):
         if reply.broken:
             message = f"{PROVIDER.title} broke off its answer. {reply.message}".strip()
             raise BrokenAnswer(message, dependency=PROVIDER.name, usage=usage)
-        return ModelResponse(text=reply.content, stop=reply.stop, usage=usage, model=self.name)
+        calls, stop = concluded((call.draft for call in reply.calls), reply.stop, request)
+        return ModelResponse(
+            text=reply.content, stop=stop, calls=calls, usage=usage, model=self.name
+        )
 
     def _next_reply(self, request: ModelRequest) -> Reply:
-        texts = [*request.system, *(part for each in request.messages for part in each.parts)]
-        prompt = "".join(part.text for part in texts)
+        prompt = "\n".join(request.texts)
         for index, rule in enumerate(self._script.rules):
             used = self._used[index]
             if (rule.times is None or used < rule.times) and rule.matches(request, prompt):

@@ -6,28 +6,39 @@ gateways) speak as well.
 
 import asyncio
 import hashlib
+import json
 from typing import TYPE_CHECKING
 
 import httpx2
 from pydantic import SecretStr
 
-from pipelines.integrations.llm.base import ModelRequest
+from pipelines.integrations.llm.base import ChatMessage, ModelRequest, Tool
+from pipelines.integrations.llm.calls import Draft
 from pipelines.integrations.llm.faults import Provider
 from pipelines.integrations.llm.http import Limits
 from pipelines.integrations.llm.prices import PriceTable
 from pipelines.integrations.llm.schema import strict
 from pipelines.integrations.llm.streaming import Answer, Stop, StreamingModel
-from pipelines.integrations.llm.untrusted import count, dig, encodable, first, text
+from pipelines.integrations.llm.untrusted import count, dig, encodable, first, items, text
 from pipelines.ports import Clock
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
-    from openai.types.chat import ChatCompletionMessageParam
+    from openai.types.chat import (
+        ChatCompletionAssistantMessageParam,
+        ChatCompletionFunctionToolParam,
+        ChatCompletionMessageParam,
+    )
     from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
 
 PROVIDER = Provider("openai", "OpenAI", "OPENAI_API_KEY", "OPENAI_BASE_URL")
 DEFAULT_URL = "https://api.openai.com/v1"
-_STOPS: dict[str, Stop] = {"stop": "end", "length": "length", "content_filter": "filtered"}
+_STOPS: dict[str, Stop] = {
+    "stop": "end",
+    "length": "length",
+    "content_filter": "filtered",
+    "tool_calls": "tools",
+}
 
 
 class OpenAIModel(StreamingModel):
@@ -94,11 +105,8 @@ class OpenAIModel(StreamingModel):
         messages: list[ChatCompletionMessageParam] = []
         if system:
             messages.append({"role": "system", "content": system})
-        for each in request.messages:
-            if each.role == "user":
-                messages.append({"role": "user", "content": encodable(each.text)})
-            else:
-                messages.append({"role": "assistant", "content": encodable(each.text)})
+        for message in request.messages:
+            messages += _turn(message)
         parameters: CompletionCreateParamsStreaming = {
             "model": self._model,
             "max_completion_tokens": request.max_output_tokens,
@@ -109,6 +117,8 @@ class OpenAIModel(StreamingModel):
         }
         if request.temperature is not None:
             parameters["temperature"] = request.temperature
+        if request.tools:
+            parameters["tools"] = [_tool(tool) for tool in request.tools]
         if request.output:
             parameters["response_format"] = {
                 "type": "json_schema",
@@ -123,6 +133,51 @@ class OpenAIModel(StreamingModel):
         return parameters
 
 
+def _turn(message: ChatMessage) -> "list[ChatCompletionMessageParam]":
+    """Return a turn; each result is a message of its own, and an error is told in words."""
+    said = encodable(message.text)
+    if message.role == "assistant":
+        return [_assistant(message, said)]
+    turns: list[ChatCompletionMessageParam] = [
+        {
+            "role": "tool",
+            "tool_call_id": result.call_id,
+            "content": ("Error: " if result.error else "") + encodable(result.content),
+        }
+        for result in message.results
+    ]
+    if said or not turns:
+        turns.append({"role": "user", "content": said})
+    return turns
+
+
+def _assistant(message: ChatMessage, said: str) -> "ChatCompletionAssistantMessageParam":
+    turn: ChatCompletionAssistantMessageParam = {"role": "assistant", "content": said}
+    if message.calls:
+        turn["content"] = said or None
+        turn["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.dumps(call.arguments)},
+            }
+            for call in message.calls
+        ]
+    return turn
+
+
+def _tool(tool: Tool) -> "ChatCompletionFunctionToolParam":
+    return {
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": encodable(tool.description),
+            "parameters": strict(tool.json_schema),
+            "strict": True,
+        },
+    }
+
+
 def _cache_key(prefix: str) -> str:
     """Send calls with the same beginning to the same cache; prefixes are cached by themselves."""
     return "conductor-" + hashlib.sha256(prefix.encode()).hexdigest()[:32]
@@ -135,11 +190,29 @@ def _take(chunk: object, answer: Answer) -> None:
     choice = first(dig(chunk, "choices"))
     refusal = text(dig(choice, "delta", "refusal"))
     answer.pieces.append(text(dig(choice, "delta", "content")) + refusal)
+    for each in items(dig(choice, "delta", "tool_calls")):
+        _take_call(each, answer)
     reason = dig(choice, "finish_reason")
     if refusal:
         answer.stop = "refusal"
     elif isinstance(reason, str) and answer.stop is None:
         answer.stop = _STOPS.get(reason, "other")
+
+
+def _take_call(delta: object, answer: Answer) -> None:
+    """Add a piece of a call; some compatible servers give every call the same place."""
+    index, call_id = dig(delta, "index"), text(dig(delta, "id"))
+    if not isinstance(index, int):
+        index = max(answer.calls, default=0)
+    draft = answer.calls.get(index)
+    if draft and call_id and draft.id and call_id != draft.id:
+        index = max(answer.calls) + 1
+        draft = None
+    if draft is None:
+        draft = answer.calls[index] = Draft()
+    draft.id = draft.id or call_id
+    draft.name += text(dig(delta, "function", "name"))
+    draft.pieces.append(text(dig(delta, "function", "arguments")))
 
 
 def _take_usage(usage: object, answer: Answer) -> None:

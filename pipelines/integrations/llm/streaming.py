@@ -1,7 +1,7 @@
 """What all providers' models do alike: limits, usage, cost and the meaning of failures."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,7 +14,9 @@ from pipelines.integrations.llm.base import (
     LanguageModel,
     ModelRequest,
     ModelResponse,
+    ToolCall,
 )
+from pipelines.integrations.llm.calls import Draft, finished
 from pipelines.integrations.llm.deadline import DeadlinePassed, within
 from pipelines.integrations.llm.faults import Provider, as_error, refusal
 from pipelines.integrations.llm.http import (
@@ -25,11 +27,11 @@ from pipelines.integrations.llm.http import (
     answer_limit,
 )
 from pipelines.integrations.llm.prices import PriceTable
-from pipelines.integrations.llm.tokens import PER_MESSAGE, estimate_tokens
+from pipelines.integrations.llm.tokens import PER_MESSAGE, PER_TOOLS, estimate_tokens
 from pipelines.model import Usage
 from pipelines.ports import Clock
 
-Stop = Literal["end", "length", "refusal", "filtered", "other"]
+Stop = Literal["end", "length", "refusal", "filtered", "tools", "other"]
 
 
 @dataclass(slots=True)
@@ -37,6 +39,8 @@ class Answer:
     """What has arrived of an answer so far; token counts stay None until the provider says them."""
 
     pieces: list[str] = field(default_factory=list[str])
+    calls: dict[int, Draft] = field(default_factory=dict[int, Draft])
+    """By their place in the answer."""
     stop: Stop | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -102,9 +106,11 @@ class StreamingModel(LanguageModel):
             raise BrokenAnswer(message, dependency=self._provider.name, usage=usage) from error
         finally:
             answer_limit.reset(reset)
+        calls, stop = concluded(answer.calls.values(), answer.stop, request)
         return ModelResponse(
             text="".join(answer.pieces),
-            stop=answer.stop,
+            stop=stop,
+            calls=calls,
             usage=self._usage(request, answer, started),
             model=self.name,
         )
@@ -152,7 +158,8 @@ class StreamingModel(LanguageModel):
         prompt = answer.input_tokens
         output = answer.output_tokens
         if output is None:
-            output = self.estimate_tokens("".join(answer.pieces))
+            drafts = (piece for draft in answer.calls.values() for piece in draft.pieces)
+            output = self.estimate_tokens("".join((*answer.pieces, *drafts)))
         usage = Usage(
             calls=1,
             input_tokens=prompt_tokens(request) if prompt is None else prompt,
@@ -165,8 +172,26 @@ class StreamingModel(LanguageModel):
         return usage.model_copy(update={"cost_usd": self._prices.cost(self.name, usage)})
 
 
+def concluded(
+    drafts: Iterable[Draft], stop: Stop, request: ModelRequest
+) -> tuple[tuple[ToolCall, ...], Stop]:
+    """Return the calls that are whole, and why the answer ended.
+
+    Compatible servers end an answer with calls like any other one. Of an answer that was cut off
+    or stopped no call is carried out: nobody knows what it would have become.
+    """
+    whole = request.tools and stop in ("tools", "end")
+    calls = finished(drafts, request) if whole else ()
+    if calls:
+        return calls, "tools"
+    return (), "other" if stop == "tools" else stop
+
+
 def prompt_tokens(request: ModelRequest) -> int:
-    """Return an upper estimate of the whole prompt, with the schema where there is one."""
-    texts = ["".join(part.text for part in request.system), *(m.text for m in request.messages)]
-    schema = str(request.output.json_schema) if request.output else ""
-    return sum(estimate_tokens(text) + PER_MESSAGE for text in texts) + estimate_tokens(schema)
+    """Return an upper estimate of the whole prompt, with tools and schema where there are any."""
+    items = sum(len(m.calls) + len(m.results) for m in request.messages) + len(request.tools)
+    schemas = [request.output.json_schema] if request.output else []
+    schemas += [tool.json_schema for tool in request.tools]
+    said = (*request.texts, *(tool.name + tool.description for tool in request.tools))
+    fixed = PER_MESSAGE * (len(request.texts) + items) + (PER_TOOLS if request.tools else 0)
+    return fixed + sum(estimate_tokens(text) for text in (*said, *map(str, schemas)))

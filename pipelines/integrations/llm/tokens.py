@@ -10,6 +10,8 @@ _PIECE = re.compile(
 )
 PER_MESSAGE = 8
 """Tokens that a chat template adds around each message, at most."""
+PER_TOOLS = 600
+"""Tokens of the provider's own words about tool use; Anthropic documents up to 530."""
 
 
 def estimate_tokens(text: str) -> int:

@@ -36,6 +36,11 @@ def encodable(value: str) -> str:
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
+def items(value: object) -> list[object]:
+    """Return the value if it is a list, else an empty one."""
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
 def first(value: object) -> object:
     """Return the first item of a list, or None."""
-    return cast("list[object]", value)[0] if isinstance(value, list) and value else None
+    return next(iter(items(value)), None)

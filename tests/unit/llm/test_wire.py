@@ -15,15 +15,17 @@ import pytest
 from pydantic import SecretStr, TypeAdapter
 
 from pipelines.errors import ModelUnavailable, Retryable, UserError
-from pipelines.integrations.llm.anthropic import _blocks
 from pipelines.integrations.llm.base import (
     BrokenAnswer,
     ChatMessage,
     LanguageModel,
+    ModelRequest,
     ModelResponse,
     OutputSchema,
     Part,
     PromptTooLong,
+    ToolCall,
+    ToolResult,
 )
 from pipelines.integrations.llm.http import MIN_ANSWER_BYTES, Limits
 from pipelines.integrations.llm.prices import price_table
@@ -87,10 +89,21 @@ async def test_the_request_is_what_the_sdk_s_own_types_demand(
     assert sent["properties"]["n"] == {"type": "integer", "description": "(minimum: 1)"}
 
 
-async def test_at_most_four_cache_marks_go_to_anthropic_and_they_are_the_last_ones() -> None:
-    parts = [Part(text=str(n), cache=True) for n in range(6)]
-    (blocks,) = _blocks([parts])
-    assert ["cache_control" in block for block in blocks] == [False, False, True, True, True, True]
+async def test_at_most_four_cache_marks_go_to_anthropic_and_they_are_the_last_ones(
+    http: httpx2.AsyncClient,
+) -> None:
+    parts = tuple(Part(text=str(n), cache=True) for n in range(5))
+    result = ToolResult(call_id="c", content="5", cache=True)
+    turns = (
+        ChatMessage(role="user", parts=parts),
+        ChatMessage(role="assistant", calls=(ToolCall(id="c", name="x", arguments={}),)),
+        ChatMessage(role="user", results=(result,)),
+    )
+    _, body = await _exchange(
+        "anthropic", providers.anthropic_events("x"), http, request(messages=turns)
+    )
+    blocks = [*body["system"], *body["messages"][0]["content"], *body["messages"][2]["content"]]
+    assert ["cache_control" in block for block in blocks] == [False] * 3 + [True] * 4
 
 
 async def test_the_sdk_does_not_retry_by_itself(vendor: Vendor, connect: Connect) -> None:
@@ -435,6 +448,12 @@ async def test_usage_that_is_missing_or_absurd_is_estimated_upwards_never_zero(
 
 
 async def _ask_one(name: str, events: list[bytes], http: httpx2.AsyncClient) -> ModelResponse:
+    return (await _exchange(name, events, http, request()))[0]
+
+
+async def _exchange(
+    name: str, events: list[bytes], http: httpx2.AsyncClient, asked: ModelRequest
+) -> tuple[ModelResponse, dict[str, Any]]:
     async with serve(stream(events)) as server:
         model = VENDORS[name].make(
             "claude-sonnet-5-5",
@@ -445,7 +464,8 @@ async def _ask_one(name: str, events: list[bytes], http: httpx2.AsyncClient) -> 
             prices=price_table(),
             limits=Limits(),
         )
-        return await model.complete(request())
+        response = await model.complete(asked)
+    return response, server.bodies[0]
 
 
 def test_importing_the_models_imports_no_sdk() -> None:
