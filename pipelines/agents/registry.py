@@ -1,10 +1,17 @@
 """Which class stands behind each ``agent:`` of the configuration."""
 
 from pipelines.agents.base import BaseAgent
+from pipelines.agents.deploying import DeployAgent
 from pipelines.agents.review import ReviewAgent
 from pipelines.errors import UserError
 
-AGENTS: dict[str, type[BaseAgent]] = {ReviewAgent.name: ReviewAgent}
+AGENTS: dict[str, type[BaseAgent]] = {
+    agent.name: agent
+    for agent in (
+        DeployAgent,
+        ReviewAgent,
+    )
+}
 
 
 def create(name: str) -> BaseAgent:
