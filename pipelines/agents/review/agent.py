@@ -53,7 +53,7 @@ class ReviewAgent(BaseAgent):
         scope = _Scope.of(listing, task)
         texts = await context.reader.read(scope.to_read(task.change), at="head")
         views = await _views(scope, texts, context.reader)
-        opinion = await consult(task.change, views, context)
+        opinion = await consult(task.change, views, context, task.lessons)
         verified, rejected = verify(opinion.proposed, views)
         findings, left_out = condense((*deterministic_findings(views.values()), *verified))
         coverage = Coverage(

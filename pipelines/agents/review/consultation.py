@@ -1,6 +1,6 @@
 """Asks the model about a change, once more if its answer is unusable, and keeps what is sound."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.agents.context import AgentContext
@@ -16,7 +16,7 @@ from pipelines.agents.review.selection import Selection, select
 from pipelines.agents.review.view import FileView
 from pipelines.errors import BudgetExceeded, Retryable, UserError
 from pipelines.integrations.llm.base import ModelRequest
-from pipelines.model import Change, Unseen
+from pipelines.model import Change, Lesson, Unseen
 
 MAX_INPUT_TOKENS = 100_000
 _MAX_REQUESTS = 4
@@ -51,26 +51,36 @@ class Opinion:
         )
 
 
-async def consult(change: Change, views: Mapping[str, FileView], context: AgentContext) -> Opinion:
+async def consult(
+    change: Change,
+    views: Mapping[str, FileView],
+    context: AgentContext,
+    lessons: Sequence[Lesson] = (),
+) -> Opinion:
     """Return the model's opinion; raises only what a later attempt may get past.
 
     What does not fit into one request goes into a next one, four at most.
     """
-    opinion = await _consult(change, tuple(views.values()), context)
+    opinion = await _consult(change, tuple(views.values()), context, lessons)
     for _ in range(_MAX_REQUESTS - 1):
         left = tuple(views[item.path] for item in opinion.unseen if item.reason == _NO_ROOM)
         if opinion.obstacle or not left:
             break
         try:
-            opinion = opinion.followed_by(await _consult(change, left, context))
+            opinion = opinion.followed_by(await _consult(change, left, context, lessons))
         except Retryable:
             # What was found by now is worth more than paying for all of it again.
             break
     return opinion
 
 
-async def _consult(change: Change, views: tuple[FileView, ...], context: AgentContext) -> Opinion:
-    request, selection, obstacle = _prepare(change, views, context)
+async def _consult(
+    change: Change,
+    views: tuple[FileView, ...],
+    context: AgentContext,
+    lessons: Sequence[Lesson],
+) -> Opinion:
+    request, selection, obstacle = _prepare(change, views, context, lessons)
     if request is None:
         return _opinion(selection, (), obstacle)
     try:
@@ -81,11 +91,14 @@ async def _consult(change: Change, views: tuple[FileView, ...], context: AgentCo
 
 
 def _prepare(
-    change: Change, views: tuple[FileView, ...], context: AgentContext
+    change: Change,
+    views: tuple[FileView, ...],
+    context: AgentContext,
+    lessons: Sequence[Lesson],
 ) -> tuple[ModelRequest | None, Selection, str]:
     """Return the largest request that fits the model and the budget, or why there is none."""
     model, fence = context.model, Fence(context.rng)
-    frame = review_request(change, (), model.context_tokens, fence)
+    frame = review_request(change, (), model.context_tokens, fence, lessons)
     room = min(MAX_INPUT_TOKENS, model.context_tokens - frame.max_output_tokens - _MARGIN_TOKENS)
     room -= sum(model.estimate_tokens(part.text) for part in frame.system)
     room -= sum(model.estimate_tokens(turn.text) for turn in frame.messages)
@@ -95,7 +108,7 @@ def _prepare(
         selection = select(views, room, model.estimate_tokens, shortage)
         if not selection.blocks:
             break
-        request = review_request(change, selection.blocks, model.context_tokens, fence)
+        request = review_request(change, selection.blocks, model.context_tokens, fence, lessons)
         if model.affords(request):
             return request, selection, ""
         shortage = "the budget does not pay for showing it"

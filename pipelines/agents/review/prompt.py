@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pipelines.agents import prompts
 from pipelines.agents.fence import Fence, presentable
 from pipelines.agents.hidden import strip_comments
+from pipelines.agents.lessons import lessons_block
 from pipelines.agents.review.answer import OUTPUT, InvalidAnswer
 from pipelines.agents.review.selection import Block
 from pipelines.integrations.llm.base import ChatMessage, ModelRequest, ModelResponse, Part
-from pipelines.model import Change
+from pipelines.model import Change, Lesson
 
 MAX_OUTPUT_TOKENS = 8_192
 _MAX_TITLE = 500
@@ -19,12 +20,17 @@ _REPAIR_LIMIT = 10
 
 
 def review_request(
-    change: Change, blocks: Sequence[Block], context_tokens: int, fence: Fence
+    change: Change,
+    blocks: Sequence[Block],
+    context_tokens: int,
+    fence: Fence,
+    lessons: Sequence[Lesson] = (),
 ) -> ModelRequest:
     """Return the request that shows the change; every word of strangers is inside the fence."""
     stable = f"Repository: {json.dumps(change.repository.full_name)}\n\n"
     files = [fence.block("file", _file(block)) for block in blocks]
     subject = fence.announcement + fence.block("description", _description(change))
+    subject += lessons_block(lessons, fence)
     ask = "Review the change above and answer with the JSON object.\n"
     return ModelRequest(
         purpose="review",
