@@ -45,8 +45,8 @@ class Sandbox(ABC):
         """End what still runs and remove what was left."""
 
 
-class ContainerRuntime(DeploymentTarget):
-    """A container engine or cluster: a deployment target that also gives a sandbox and builds."""
+class SandboxProvider(ABC):
+    """Something that may give a sandbox on this machine."""
 
     @abstractmethod
     async def available(self) -> SandboxInfo:
@@ -55,6 +55,10 @@ class ContainerRuntime(DeploymentTarget):
     @abstractmethod
     def sandbox(self) -> Sandbox:
         """Return the sandbox that it gives; only after ``available`` said so."""
+
+
+class ContainerRuntime(DeploymentTarget, SandboxProvider):
+    """A container engine or cluster: a deployment target that also gives a sandbox and builds."""
 
     @abstractmethod
     async def build(self, build: Build, snapshot: Snapshot) -> Built:

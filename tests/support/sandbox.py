@@ -1,0 +1,154 @@
+"""Real sandboxes for tests: bubblewrap as installed, Docker by an engine of the test's own."""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.integrations.containers.base import Sandbox
+from pipelines.integrations.containers.bubblewrap import Bubblewrap
+from pipelines.model import SandboxJob, SandboxResult
+from pipelines.ports import Snapshot
+from pipelines.system import SortableIds
+
+HOSTILE = Path(__file__).parent.parent / "security" / "hostile"
+NO_SHA = "0" * 40
+
+
+def files(**texts: str) -> Snapshot:
+    """A snapshot of text files; ``__`` in a name stands for a slash, the suffix is .py."""
+    return Snapshot(
+        sha=NO_SHA,
+        files={f"{name.replace('__', '/')}.py": text.encode() for name, text in texts.items()},
+    )
+
+
+def hostile_files() -> Snapshot:
+    """Every hostile program, flat in the work folder."""
+    return Snapshot(
+        sha=NO_SHA, files={path.name: path.read_bytes() for path in HOSTILE.glob("*.py")}
+    )
+
+
+async def run_hostile(
+    sandbox: Sandbox, program: str, *arguments: str, **limits: Any
+) -> SandboxResult:
+    """Run a hostile program; it must have confirmed that it is confined, and leave no process."""
+    token = secrets.token_hex(12)
+    command = " ".join(["exec python3", f"{program}.py", *arguments])
+    values: dict[str, Any] = {
+        "command": command,
+        "environment": {"RUN_TOKEN": token},
+        "timeout_seconds": 60.0,
+        "memory_bytes": 256 << 20,
+        "processes": 64,
+    }
+    job = SandboxJob.model_validate(values | limits)
+    result = await sandbox.run(job, hostile_files())
+    assert "CONFINED" in result.output, result.output[-3000:]
+    assert processes_with(token) == []
+    return result
+
+
+def processes_with(token: str) -> list[str]:
+    """The processes of this machine in whose environment a token is, this one left out."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if token.encode() in (process / "environ").read_bytes():
+                found.append(process.name)
+        except OSError:
+            continue
+    return found
+
+
+@asynccontextmanager
+async def bubblewrap() -> AsyncGenerator[Sandbox]:
+    """The bubblewrap sandbox of this machine, with the tests' own Python; skips without one."""
+    provider = Bubblewrap(SortableIds(), toolchains=[Path(sys.prefix)])
+    info = await provider.available()
+    if not info.usable:
+        pytest.skip(f"no bubblewrap: {info.reason}")
+    sandbox = provider.sandbox()
+    yield sandbox
+    await sandbox.close()
+
+
+@contextmanager
+def docker_engine(folder: Path) -> Generator[str]:
+    """Start an engine of our own on a private socket and yield its address; skips without one."""
+    dockerd = shutil.which("dockerd") or shutil.which("dockerd", path="/usr/sbin")
+    if dockerd is None or shutil.which("busybox") is None or os.geteuid() != 0:
+        pytest.skip("a Docker engine needs root, dockerd (docker.io) and busybox-static")
+    socket = folder / "docker.sock"
+    arguments = ["--data-root", folder / "data", "--exec-root", folder / "run"]
+    arguments += ["--pidfile", folder / "docker.pid", "-H", f"unix://{socket}", "--bridge=none"]
+    arguments += ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
+    with (folder / "log").open("wb") as log:
+        engine = subprocess.Popen([dockerd, *map(str, arguments)], stdout=log, stderr=log)
+    try:
+        _wait_for(engine, socket, folder / "log")
+        _import_image(folder, f"unix://{socket}")
+        yield f"unix://{socket}"
+    finally:
+        engine.send_signal(signal.SIGTERM)
+        try:
+            engine.wait(30)
+        except subprocess.TimeoutExpired:
+            engine.kill()
+            engine.wait(30)
+
+
+IMAGE = "conductor-test:1"
+
+
+def _wait_for(engine: "subprocess.Popen[bytes]", socket: Path, log: Path) -> None:
+    for _ in range(300):
+        if engine.poll() is not None:
+            pytest.skip(f"dockerd does not run here: {log.read_text()[-500:]}")
+        probe = subprocess.run(
+            ["curl", "-s", "-m", "1", "--unix-socket", socket, "http://docker/_ping"],
+            capture_output=True,
+            check=False,
+        )
+        if probe.stdout == b"OK":
+            return
+        try:
+            engine.wait(0.1)
+        except subprocess.TimeoutExpired:
+            continue
+    pytest.fail("dockerd did not come up within half a minute")
+
+
+def _import_image(folder: Path, address: str) -> None:
+    """Make a small image out of busybox, without any registry."""
+    root = folder / "root"
+    for name in ("bin", "etc", "tmp", "proc", "sys", "dev", "usr", "workspace", "root"):
+        (root / name).mkdir(parents=True)
+    (root / "tmp").chmod(0o1777)
+    (root / "workspace").chmod(0o1777)
+    for name in ("lib", "lib64"):
+        (root / name).symlink_to(f"usr/{name}")
+    shutil.copy(shutil.which("busybox") or "", root / "bin" / "busybox")
+    subprocess.run(["chroot", root, "/bin/busybox", "--install", "-s", "/bin"], check=True)
+    archive = folder / "root.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(root, ".")
+    subprocess.run(
+        [
+            *("curl", "-sf", "-X", "POST", "--unix-socket", address.removeprefix("unix://")),
+            *("-H", "Content-Type: application/x-tar", "--data-binary", f"@{archive}"),
+            f"http://docker/images/create?fromSrc=-&repo={IMAGE.partition(':')[0]}&tag=1",
+            *("--max-time", "60", "-o", "/dev/null"),
+        ],
+        check=True,
+    )
