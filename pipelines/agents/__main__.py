@@ -25,6 +25,7 @@ from pipelines.agents.frames import (
     Cancel,
     Done,
     FrameTooLarge,
+    Noted,
     Reply,
     Run,
     Spent,
@@ -42,7 +43,7 @@ from pipelines.integrations.llm.base import LanguageModel
 from pipelines.integrations.llm.chain import CallRecord
 from pipelines.integrations.llm.factory import ProviderSettings, build_chain
 from pipelines.integrations.llm.http import Limits, new_client
-from pipelines.model import Frozen, Task, Usage
+from pipelines.model import Frozen, Note, Usage
 from pipelines.system import SystemClock
 
 _PR_SET_PDEATHSIG = 1
@@ -97,7 +98,7 @@ class Worker:
     def _take(self, message: ToChild) -> None:
         match message:
             case Run():
-                running = asyncio.ensure_future(self._work(message.id, message.task))
+                running = asyncio.ensure_future(self._work(message))
                 self._tasks[message.id] = running
                 running.add_done_callback(lambda _: self._tasks.pop(message.id))
             case Cancel():
@@ -108,11 +109,13 @@ class Worker:
                 if waiting and not waiting.done():
                     waiting.set_result(message)
 
-    async def _work(self, number: int, task: Task) -> None:
+    async def _work(self, order: Run) -> None:
+        number, task = order.id, order.task
+        notes = partial(self._note, number) if order.noted else None
         try:
             workplace = RemoteWorkplace(partial(self.ask, number))
             tally = partial(self._tell, number)
-            result = await self._runner.run(task, workplace, tally=tally)
+            result = await self._runner.run(task, workplace, tally=tally, notes=notes)
             await self._send(Done(id=number, result=result))
         except FrameTooLarge as error:
             refusal = UserError(f"The agent's result is too large ({error.size} bytes).")
@@ -133,6 +136,9 @@ class Worker:
 
     def _tell(self, number: int, usage: Usage) -> None:
         self._sink.write(encode(Spent(id=number, usage=usage)))
+
+    def _note(self, number: int, note: Note) -> None:
+        self._sink.write(encode(Noted(id=number, note=note)))
 
     def _record(self, record: CallRecord) -> None:
         self._sink.write(encode(Called(record=record)))

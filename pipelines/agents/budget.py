@@ -1,5 +1,6 @@
 """A model that refuses to start what the task could not pay for, and adds up what it cost."""
 
+from pipelines.agents.notes import answered, failed
 from pipelines.errors import Ambiguous, BudgetExceeded, ConductorError
 from pipelines.integrations.llm.base import (
     BrokenAnswer,
@@ -8,7 +9,7 @@ from pipelines.integrations.llm.base import (
     ModelResponse,
 )
 from pipelines.model import Usage
-from pipelines.ports import Tally
+from pipelines.ports import Notes, Tally
 
 
 class MeteredModel(LanguageModel):
@@ -19,12 +20,19 @@ class MeteredModel(LanguageModel):
     worst cost, because the provider may have charged for it; one that was refused is not.
     """
 
-    def __init__(self, model: LanguageModel, budget_usd: float, tally: Tally | None = None) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        budget_usd: float,
+        tally: Tally | None = None,
+        notes: Notes | None = None,
+    ) -> None:
         self.name = model.name
         self._model = model
         self._budget_usd = budget_usd
         self._usage = Usage()
         self._tally = tally
+        self._notes = notes
 
     @property
     def usage(self) -> Usage:
@@ -52,7 +60,7 @@ class MeteredModel(LanguageModel):
             raise BudgetExceeded(needed_usd=worst, left_usd=self.left_usd)
         self._tell(self._usage + Usage(calls=1, cost_usd=worst))
         try:
-            response = await self._model.complete(request)
+            response = await self._ask(request)
         except BrokenAnswer as error:
             self._usage += error.usage
             raise
@@ -65,6 +73,18 @@ class MeteredModel(LanguageModel):
             return response
         finally:
             self._tell(self._usage)
+
+    async def _ask(self, request: ModelRequest) -> ModelResponse:
+        """Ask the model, and note what came of it if somebody wants to know."""
+        if self._notes is None:
+            return await self._model.complete(request)
+        try:
+            response = await self._model.complete(request)
+        except Exception as error:
+            self._notes(failed(self.name, request, error))
+            raise
+        self._notes(answered(self.name, request, response))
+        return response
 
     def _tell(self, usage: Usage) -> None:
         if self._tally:

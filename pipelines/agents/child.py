@@ -13,6 +13,7 @@ from pipelines.agents.frames import (
     Cancel,
     Done,
     FrameTooLarge,
+    Noted,
     Reply,
     Run,
     Spent,
@@ -27,7 +28,7 @@ from pipelines.errors import Retryable, UserError
 from pipelines.integrations.llm.chain import Recorder
 from pipelines.integrations.llm.deadline import DeadlinePassed, within
 from pipelines.model import Task, TaskResult
-from pipelines.ports import Clock, Tally, Workplace
+from pipelines.ports import Clock, Notes, Tally, Workplace
 
 MAX_ASKS = 64
 """Questions that a task may have open at once; an honest one keeps to fewer."""
@@ -39,6 +40,7 @@ class _Job:
     task: Task
     workplace: Workplace
     tally: Tally | None
+    notes: Notes | None
     result: asyncio.Future[TaskResult]
     asks: dict[int, asyncio.Task[None]] = field(default_factory=dict[int, asyncio.Task[None]])
     """By call: what its workplace is doing for it."""
@@ -116,10 +118,16 @@ class Child:
         """Whether the process ended or may not be trusted any more."""
         return self._gone
 
-    async def run(self, task: Task, workplace: Workplace, tally: Tally | None = None) -> TaskResult:
+    async def run(
+        self,
+        task: Task,
+        workplace: Workplace,
+        tally: Tally | None = None,
+        notes: Notes | None = None,
+    ) -> TaskResult:
         """Hand a task over and wait for its result; see ProcessRunner.run."""
         number = next(self._numbers)
-        job = _Job(task, workplace, tally, asyncio.get_running_loop().create_future())
+        job = _Job(task, workplace, tally, notes, asyncio.get_running_loop().create_future())
         self._jobs[number] = job
         left = (task.deadline - self._clock.now()).total_seconds()
         try:
@@ -140,7 +148,7 @@ class Child:
         if self._gone:
             raise self._broken("ended")
         try:
-            await self._send(Run(id=number, task=job.task))
+            await self._send(Run(id=number, task=job.task, noted=job.notes is not None))
         except FrameTooLarge as error:
             raise UserError(
                 f"The task is too large for an agent ({error.size} bytes): make the change smaller."
@@ -196,6 +204,10 @@ class Child:
                 job = self._jobs.get(message.id)
                 if job and job.tally:
                     job.tally(message.usage)
+            case Noted():
+                job = self._jobs.get(message.id)
+                if job and job.notes:
+                    job.notes(message.note)
             case Called():
                 if self._recorder:
                     self._recorder(message.record)

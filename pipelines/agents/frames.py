@@ -20,7 +20,7 @@ from pipelines.errors import (
     UserError,
 )
 from pipelines.integrations.llm.chain import CallRecord
-from pipelines.model import Frozen, Task, TaskResult, Usage
+from pipelines.model import Frozen, Note, Task, TaskResult, Usage
 
 MAX_FRAME_BYTES = 32 * 1024 * 1024
 _HEADER = struct.Struct(">I")
@@ -104,6 +104,8 @@ class Run(Frozen):
     kind: Literal["run"] = "run"
     id: int = Field(ge=1)
     task: Task
+    noted: bool = False
+    """Whether somebody wants to know what it sees of models and of the time."""
 
 
 class Cancel(Frozen):
@@ -168,7 +170,15 @@ class Spent(Frozen):
     usage: Usage
 
 
-ToParent = Annotated[Ask | Withdraw | Done | Called | Spent, Field(discriminator="kind")]
+class Noted(Frozen):
+    """What a task saw of a model or of the time."""
+
+    kind: Literal["noted"] = "noted"
+    id: int
+    note: Note
+
+
+ToParent = Annotated[Ask | Withdraw | Done | Called | Spent | Noted, Field(discriminator="kind")]
 
 FROM_PARENT: TypeAdapter[ToChild] = TypeAdapter(ToChild)
 FROM_CHILD: TypeAdapter[ToParent] = TypeAdapter(ToParent)

@@ -9,7 +9,7 @@ from pipelines.errors import Retryable
 from pipelines.integrations.llm.chain import Recorder
 from pipelines.integrations.llm.factory import ProviderSettings
 from pipelines.model import Task, TaskResult
-from pipelines.ports import AgentRunner, Clock, Tally, Workplace
+from pipelines.ports import AgentRunner, Clock, Notes, Tally, Workplace
 
 # Nothing else of this process' environment is handed down.
 INHERITED = (
@@ -82,7 +82,12 @@ class ProcessRunner(AgentRunner):
         return self._child.pid if self._child and not self._child.gone else None
 
     async def run(
-        self, task: Task, workplace: Workplace, *, tally: Tally | None = None
+        self,
+        task: Task,
+        workplace: Workplace,
+        *,
+        tally: Tally | None = None,
+        notes: Notes | None = None,
     ) -> TaskResult:
         """Run the task in the process; raises Retryable if the process fails it.
 
@@ -92,7 +97,7 @@ class ProcessRunner(AgentRunner):
         self._running += 1
         try:
             child = await self._started()
-            return await child.run(task, workplace, tally)
+            return await child.run(task, workplace, tally, notes)
         finally:
             self._running -= 1
             self._used_at = self._clock.monotonic()

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pipelines.agents import registry
 from pipelines.agents.budget import MeteredModel
 from pipelines.agents.context import AgentContext
+from pipelines.agents.notes import NotedClock
 from pipelines.agents.unavailable import UnavailableModel
 from pipelines.errors import UserError
 from pipelines.integrations.llm.base import LanguageModel
 from pipelines.model import Task, TaskResult
-from pipelines.ports import AgentRunner, Clock, Tally, Workplace
+from pipelines.ports import AgentRunner, Clock, Notes, Tally, Workplace
 
 ModelFactory = Callable[[tuple[str, ...]], LanguageModel]
 """From a chain of ``provider:model`` names to the model that tries them in order."""
@@ -29,13 +30,19 @@ class LocalRunner(AgentRunner):
         self._models: dict[tuple[str, ...], LanguageModel] = {}
 
     async def run(
-        self, task: Task, workplace: Workplace, *, tally: Tally | None = None
+        self,
+        task: Task,
+        workplace: Workplace,
+        *,
+        tally: Tally | None = None,
+        notes: Notes | None = None,
     ) -> TaskResult:
         """Run the task to its end; cancelling this call cancels the agent and its model call."""
         agent = registry.create(task.agent)
-        model = MeteredModel(self._model(task.models), task.budget_usd, tally)
+        model = MeteredModel(self._model(task.models), task.budget_usd, tally, notes)
         rng = random.Random(task.id)  # noqa: S311 - reproducible, and no secret is made of it
-        context = AgentContext(workplace=workplace, model=model, clock=self._clock, rng=rng)
+        clock = NotedClock(self._clock, notes) if notes else self._clock
+        context = AgentContext(workplace=workplace, model=model, clock=clock, rng=rng)
         await agent.start()
         try:
             return await agent.execute_task(task, context)

@@ -40,6 +40,7 @@ from pipelines.model.effect import AnswerFinding, Effect, PostComment, React, Su
 from pipelines.model.feedback import Breach, CloseIssue, FeedbackPayload, OpenFeedback, OpenIssue
 from pipelines.model.finding import Coverage, Finding, Severity, Unseen
 from pipelines.model.knowledge import Lesson, Outcome, OutcomeKind
+from pipelines.model.note import Exchange, Note, Reading
 from pipelines.model.run import Approval, RunState, Step, StepState, WorkflowRun
 from pipelines.model.sandbox import SandboxInfo, SandboxJob, SandboxResult
 from pipelines.model.signals import Point, Series, SignalRequest, TraceReport, TraceSummary
@@ -91,6 +92,7 @@ __all__ = [
     "Effect",
     "EnvironmentPlan",
     "EnvironmentState",
+    "Exchange",
     "ExecutionRecord",
     "Failure",
     "FeedbackPayload",
@@ -107,6 +109,7 @@ __all__ = [
     "Lesson",
     "LogLine",
     "Measurement",
+    "Note",
     "Notify",
     "OpenFeedback",
     "OpenIssue",
@@ -123,6 +126,7 @@ __all__ = [
     "PushCommit",
     "PushTrigger",
     "React",
+    "Reading",
     "Release",
     "ReleaseService",
     "ReleaseState",

@@ -1,7 +1,7 @@
 """What the core asks of the outside: small Protocols, and the records that pass through them."""
 
 from pipelines.ports.reading import FileText, Reader, Snapshot, Source, Tree, TreeEntry
-from pipelines.ports.running import AgentRunner, Tally, Workplace
+from pipelines.ports.running import AgentRunner, Notes, Tally, Workplace
 from pipelines.ports.storage import (
     ABSENT,
     Append,
@@ -27,6 +27,7 @@ __all__ = [
     "Journal",
     "Lease",
     "Message",
+    "Notes",
     "Reader",
     "Receipt",
     "Reporter",

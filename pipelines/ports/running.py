@@ -7,6 +7,7 @@ from pipelines.model import (
     Effect,
     EnvironmentState,
     Measurement,
+    Note,
     Probe,
     ReleaseState,
     SandboxInfo,
@@ -79,11 +80,20 @@ Tally = Callable[[Usage], None]
 its worst case, so that what was told last holds also if the task is cut off."""
 
 
+Notes = Callable[[Note], None]
+"""Told each model exchange and each look at the clock of a task, in their order."""
+
+
 class AgentRunner(Protocol):
     """Where agents run: in this process, or in one that holds no GitHub credentials."""
 
     async def run(
-        self, task: Task, workplace: Workplace, *, tally: Tally | None = None
+        self,
+        task: Task,
+        workplace: Workplace,
+        *,
+        tally: Tally | None = None,
+        notes: Notes | None = None,
     ) -> TaskResult:
         """Run the task to its end; cancelling this call cancels the agent and its model call."""
         ...

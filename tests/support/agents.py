@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from pipelines.model import Conclusion, Coverage, Finding, Severity, SubmitReview, Task, TaskResult
 from pipelines.model import Usage as Spent
-from pipelines.ports import Reader, Tally
+from pipelines.ports import Notes, Reader, Tally
 from tests.support.forge import Faults
 
 Script = Callable[[Task], TaskResult]
@@ -70,7 +70,14 @@ class ScriptedAgents:
         self.under_way = Spent()
         """What the model call of a task costs at its worst, while it goes on."""
 
-    async def run(self, task: Task, reader: Reader, *, tally: Tally | None = None) -> TaskResult:
+    async def run(
+        self,
+        task: Task,
+        reader: Reader,
+        *,
+        tally: Tally | None = None,
+        notes: Notes | None = None,
+    ) -> TaskResult:
         self.tasks.append(task)
         if tally:
             tally(self.under_way)
