@@ -1,5 +1,6 @@
 """Everything an operator can set, read once from the environment and ``.env``."""
 
+import hmac
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -18,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from bot.deliveries.signature import MIN_SECRET_CHARACTERS
 from pipelines.errors import UserError
 
+SandboxChoice = Literal["auto", "kubernetes", "docker", "bubblewrap", "host", "none"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -51,6 +53,17 @@ class ConductorConfig(BaseSettings):
     openai_base_url: HttpUrl | None = None
     conductor_models: Annotated[tuple[str, ...], NoDecode] = ()
 
+    conductor_sandbox: SandboxChoice = "auto"
+    conductor_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    conductor_local_target: bool = False
+    conductor_data_dir: Path = Path(".conductor")
+    conductor_alerts_token: SecretStr | None = None
+    slack_webhook_url: SecretStr | None = None
+    conductor_notify_url: HttpUrl | None = None
+    conductor_notify_secret: SecretStr | None = None
+    prometheus_url: HttpUrl | None = None
+    jaeger_url: HttpUrl | None = None
+
     conductor_base_url: HttpUrl | None = None
     conductor_budget_usd_per_day: float = Field(default=25.0, ge=0)
     conductor_concurrency: int = Field(default=8, ge=1, le=256)
@@ -60,14 +73,19 @@ class ConductorConfig(BaseSettings):
     host: str | None = None
     port: int = Field(default=8080, ge=0, le=65535)
 
-    @field_validator("conductor_models", mode="before")
+    @field_validator("conductor_models", "conductor_allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("github_webhook_secret", "github_webhook_secret_previous")
+    @field_validator(
+        "github_webhook_secret",
+        "github_webhook_secret_previous",
+        "conductor_alerts_token",
+        "conductor_notify_secret",
+    )
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < MIN_SECRET_CHARACTERS:
@@ -81,6 +99,20 @@ class ConductorConfig(BaseSettings):
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @property
+    def marker_keys(self) -> tuple[bytes, ...]:
+        """What signs Conductor's own markers, the current key first.
+
+        They are derived from the webhook secrets, so that they change with them and both are good
+        during a rotation.
+        """
+        secrets = (self.github_webhook_secret, self.github_webhook_secret_previous)
+        return tuple(
+            hmac.digest(secret.get_secret_value().encode(), b"conductor markers", "sha256")
+            for secret in secrets
+            if secret is not None
+        )
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
@@ -116,6 +148,9 @@ class ConductorConfig(BaseSettings):
             self.github_webhook_secret_previous,
             self.anthropic_api_key,
             self.openai_api_key,
+            self.conductor_alerts_token,
+            self.conductor_notify_secret,
+            self.slack_webhook_url,
         )
         return [secret.get_secret_value() for secret in fields if secret is not None]
 

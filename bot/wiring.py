@@ -51,6 +51,14 @@ class Services:
     """Makes the worker once GitHub has said who the App is."""
 
 
+@dataclass(frozen=True, slots=True)
+class Doorway:
+    """What taking deliveries in asks of GitHub, shared with whoever else asks it."""
+
+    github: GitHub
+    permissions: PermissionChecker
+
+
 @asynccontextmanager
 async def services(
     settings: ConductorConfig,
@@ -91,7 +99,7 @@ async def services(
         outside = Outside(
             store=store,
             bus=bus,
-            source=GitHubSource(github, permissions, clock),
+            source=GitHubSource(github, permissions, clock, marker_keys=settings.marker_keys),
             reporter=GitHubReporter(github, redact=redactor, base_url=base_url(settings)),
             runner=agents,
             clock=clock,
@@ -106,7 +114,7 @@ async def services(
             bus=bus,
             github=github,
             orchestration=parts,
-            worker=lambda me: _worker(settings, outside, parts, permissions, me),
+            worker=lambda me: _worker(settings, outside, parts, Doorway(github, permissions), me),
         )
 
 
@@ -127,7 +135,7 @@ def _worker(
     settings: ConductorConfig,
     outside: Outside,
     parts: Orchestration,
-    permissions: PermissionChecker,
+    doorway: Doorway,
     identity: AppIdentity,
 ) -> Worker:
     intake = build_intake(
@@ -135,11 +143,12 @@ def _worker(
         state=parts.state,
         standing=parts.standing,
         source=outside.source,
-        permissions=permissions,
+        permissions=doorway.permissions,
         store=outside.store,
         bus=outside.bus,
         clock=outside.clock,
         identity=identity,
+        repositories=doorway.github.repository,
     )
     dispatcher = Dispatcher(
         {**parts.handlers, DELIVERIES: intake},

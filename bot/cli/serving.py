@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import structlog
 import uvloop
+from aiohttp import web
 
 from bot.deliveries.inbox import Inbox, Triaged
 from bot.deliveries.signature import SignatureVerifier
@@ -21,6 +22,7 @@ from bot.github.gateway import GitHub
 from bot.redactor import Redactor
 from bot.settings import ConductorConfig, load_settings
 from bot.telemetry import Metrics, logging_to
+from bot.web.alerts import AlertmanagerWebhook
 from bot.web.app import create_app
 from bot.web.edge import Address, serving
 from bot.web.health import Health
@@ -28,6 +30,7 @@ from bot.web.webhooks import GitHubWebhook
 from bot.wiring import Services, services
 from bot.worker import Worker, check_heartbeat
 from pipelines.errors import Parked, Retryable, UserError
+from pipelines.integrations.observability.alerts import parse as parse_alerts
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.news import ENDINGS
 from pipelines.orchestration.state import BusJournal
@@ -74,6 +77,16 @@ class Triage:
         return Triaged(tenant, meaning.reason if isinstance(meaning, Ignored) else None)
 
 
+def triage_alerts(event: str, guid: str, body: bytes) -> Triaged:
+    """Judge a call of Alertmanager before it is stored; raises UserError if it is none."""
+    del event, guid
+    called = parse_alerts(body)
+    if isinstance(called, str):
+        raise UserError(called)
+    reason = None if called.alerts else " ".join(called.left_out) or "It carries no alert."
+    return Triaged("0/0", reason)
+
+
 def _tenant(payload: Mapping[str, Any]) -> str:
     """Return installation and repository, for taking turns only; 0 where a payload has none."""
     return "/".join(_id(payload.get(part)) for part in ("installation", "repository"))
@@ -96,18 +109,13 @@ async def _serve(settings: ConductorConfig, redactor: Redactor, metrics: Metrics
         metrics=metrics,
     ) as parts:
         triage = Triage()
-        webhook = _webhook(settings, parts, metrics, triage, clock)
-        checks = {
-            "storage": parts.store.ping,
-            "worker": partial(check_heartbeat, parts.store),
-        }
-        app = create_app(webhook, Health(checks, metrics, parts.bus.depth))
+        app = application(settings, parts, metrics, triage, clock)
         listen = Address(settings.listen_host, settings.port)
         async with _counting(parts.bus, metrics):
             async with serving(app, listen) as address:
                 print(f"Listening on http://{address.host}:{address.port}", flush=True)
                 _log.info("listening", host=address.host, port=address.port)
-                working = asyncio.create_task(_work(parts, triage, clock, stopping))
+                working = asyncio.create_task(_work(settings, parts, triage, clock, stopping))
                 await _first(working, stopping)
             await working
 
@@ -133,19 +141,31 @@ async def _first(working: "asyncio.Task[None]", stopping: asyncio.Event) -> None
         told.cancel()
 
 
-def _webhook(
+def application(
     settings: ConductorConfig, parts: Services, metrics: Metrics, triage: Triage, clock: Clock
-) -> GitHubWebhook:
+) -> web.Application:
+    """Return the web application over these services."""
     secret = settings.github_webhook_secret
     assert secret is not None, "services() has checked that it is set"
     verifier = SignatureVerifier(secret, settings.github_webhook_secret_previous)
-    inbox = Inbox(BusJournal(parts.store, parts.bus), clock, triage)
-    return GitHubWebhook(verifier, inbox, metrics, clock)
+    journal = BusJournal(parts.store, parts.bus)
+    webhook = GitHubWebhook(verifier, Inbox(journal, clock, triage), metrics, clock)
+    alerts = AlertmanagerWebhook(
+        settings.conductor_alerts_token, Inbox(journal, clock, triage_alerts), metrics
+    )
+    checks = {"storage": parts.store.ping, "worker": partial(check_heartbeat, parts.store)}
+    return create_app(webhook, alerts, Health(checks, metrics, parts.bus.depth))
 
 
-async def _work(parts: Services, triage: Triage, clock: Clock, stopping: asyncio.Event) -> None:
+async def _work(
+    settings: ConductorConfig,
+    parts: Services,
+    triage: Triage,
+    clock: Clock,
+    stopping: asyncio.Event,
+) -> None:
     """Learn who we are, then work until told to stop; deliveries are stored meanwhile."""
-    asking = asyncio.create_task(_identity(parts.github, clock))
+    asking = asyncio.create_task(_identity(settings, parts.github, clock))
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait({asking, told}, return_when=asyncio.FIRST_COMPLETED)
     if not asking.done():
@@ -162,7 +182,7 @@ def _stop(worker: Worker, told: "asyncio.Task[object]") -> None:
     worker.stop()
 
 
-async def _identity(github: GitHub, clock: Clock) -> AppIdentity:
+async def _identity(settings: ConductorConfig, github: GitHub, clock: Clock) -> AppIdentity:
     """Ask GitHub who the App is until it answers; raises UserError if it refuses the App."""
     wait = 1.0
     while True:
@@ -175,7 +195,12 @@ async def _identity(github: GitHub, clock: Clock) -> AppIdentity:
             continue
         if not identity.bot_id:
             raise UserError("GitHub did not say which account the App acts as.")
-        return AppIdentity(app_id=identity.app_id, bot_user_id=identity.bot_id, slug=identity.slug)
+        return AppIdentity(
+            app_id=identity.app_id,
+            bot_user_id=identity.bot_id,
+            slug=identity.slug,
+            marker_keys=settings.marker_keys,
+        )
 
 
 def _signalled() -> asyncio.Event:

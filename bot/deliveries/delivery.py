@@ -9,6 +9,9 @@ from pipelines.model import Frozen
 QUEUE = "deliveries"
 """The work queue that accepted deliveries wait in."""
 
+ALERTS = "alertmanager"
+"""The event of a delivery that is Alertmanager's and not GitHub's."""
+
 
 def delivery_key(guid: str) -> str:
     """Where the delivery with this GUID is stored."""

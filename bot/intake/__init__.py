@@ -2,6 +2,7 @@
 
 from bot.commands.permissions import Permissions
 from bot.events.filters import AppIdentity
+from bot.intake.alerts import Repositories
 from bot.intake.evaluation import Evaluation
 from bot.intake.installations import Installations
 from bot.intake.intake import Intake
@@ -27,6 +28,7 @@ def build_intake(
     bus: MessageBus,
     clock: Clock,
     identity: AppIdentity,
+    repositories: Repositories,
 ) -> Intake:
     """Return the handler of the ``deliveries`` queue with everything that it needs."""
     evaluation = Evaluation(coordinator, source)
@@ -52,4 +54,5 @@ def build_intake(
         bus=bus,
         clock=clock,
         identity=identity,
+        repositories=repositories,
     )

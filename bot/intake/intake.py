@@ -5,17 +5,20 @@ from dataclasses import dataclass
 import structlog
 
 from bot.commands.permissions import Permissions
-from bot.deliveries.delivery import Delivery, DeliveryStatus, body_key, delivery_key
+from bot.deliveries.delivery import ALERTS, Delivery, DeliveryStatus, body_key, delivery_key
 from bot.deliveries.inbox import REMEMBERED_SECONDS
 from bot.events.decoding import Malformed, decode
 from bot.events.filters import AppIdentity, Ignored
 from bot.events.installations import InstallationChanged
 from bot.events.triggers import trigger_of
+from bot.intake.alerts import Repositories, alert_trigger
 from bot.intake.evaluation import Evaluation, Outcome, as_pull_request
 from bot.intake.installations import Installations
 from bot.intake.orders import Ordered, Orders
 from bot.intake.verdicts import lost
 from pipelines.errors import Ignorable
+from pipelines.integrations.observability.alerts import Alerts
+from pipelines.integrations.observability.alerts import parse as parse_alerts
 from pipelines.model import (
     Change,
     CheckTrigger,
@@ -56,7 +59,7 @@ class Stored:
     body: bytes
 
 
-Meaning = Trigger | Ignored | InstallationChanged
+Meaning = Trigger | Ignored | InstallationChanged | Alerts
 
 
 class Intake:
@@ -81,6 +84,7 @@ class Intake:
         bus: MessageBus,
         clock: Clock,
         identity: AppIdentity,
+        repositories: Repositories,
     ) -> None:
         self._coordinator = coordinator
         self._evaluation = evaluation
@@ -93,6 +97,7 @@ class Intake:
         self._bus = bus
         self._clock = clock
         self._identity = identity
+        self._repositories = repositories
 
     async def handle(self, lease: Lease) -> None:
         """Bring the delivery to its end."""
@@ -151,6 +156,8 @@ class Intake:
                 return Ending(DeliveryStatus.IGNORED, reason)
             case InstallationChanged():
                 return Ending(DeliveryStatus.DONE, await self._installations.follow(meaning))
+            case Alerts():
+                return await self._alerts(changes, meaning)
             case CheckTrigger():
                 return _ordered(await self._check(changes, meaning))
             case CommandTrigger():
@@ -160,6 +167,9 @@ class Intake:
 
     def _meaning(self, stored: Stored) -> Meaning:
         delivery = stored.delivery
+        if delivery.event == ALERTS:
+            called = parse_alerts(stored.body)
+            return Ignored(reason=called) if isinstance(called, str) else called
         try:
             payload = decode(stored.body)
         except Malformed as error:
@@ -183,6 +193,23 @@ class Intake:
         outcome = await self._evaluation.start(changes, trigger, change)
         changes.write(turn)
         return _ending(trigger, change, outcome)
+
+    async def _alerts(self, changes: Changes, called: Alerts) -> Ending:
+        """Start what each alert starts; one that nothing can be done about stops no other."""
+        endings: list[Ending] = []
+        for alert in called.alerts:
+            try:
+                trigger = await alert_trigger(alert, self._repositories)
+                endings.append(await self._event(changes, trigger))
+            except Ignorable as why:
+                endings.append(Ending(DeliveryStatus.IGNORED, str(why)))
+        done = any(ending.status is DeliveryStatus.DONE for ending in endings)
+        reasons = [*called.left_out, *(ending.reason for ending in endings if ending.reason)]
+        return Ending(
+            DeliveryStatus.DONE if done else DeliveryStatus.IGNORED,
+            " ".join(dict.fromkeys(reasons)),
+            tuple(run_id for ending in endings for run_id in ending.run_ids),
+        )
 
     async def _command(self, changes: Changes, trigger: CommandTrigger) -> Ordered:
         turn = await self._turnstile(changes, trigger)
@@ -260,7 +287,7 @@ def _bind(delivery: Delivery, meaning: Meaning) -> None:
     structlog.contextvars.bind_contextvars(
         github_delivery_id=delivery.guid, github_event_type=delivery.event
     )
-    if not isinstance(meaning, Ignored | InstallationChanged):
+    if not isinstance(meaning, Ignored | InstallationChanged | Alerts):
         log_keys.bind(meaning.repository, getattr(meaning, "number", None))
 
 

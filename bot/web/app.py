@@ -4,6 +4,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from bot.web.alerts import AlertmanagerWebhook
 from bot.web.health import Health
 from bot.web.webhooks import GitHubWebhook
 
@@ -16,10 +17,13 @@ _HEADERS = {
 }
 
 
-def create_app(webhook: GitHubWebhook, health: Health) -> web.Application:
+def create_app(
+    webhook: GitHubWebhook, alerts: AlertmanagerWebhook, health: Health
+) -> web.Application:
     """Return the application with its routes; it owns nothing that must be closed."""
     app = web.Application(middlewares=[_guarded])
     app.router.add_post("/webhooks/github", webhook.receive)
+    app.router.add_post("/webhooks/alertmanager", alerts.receive)
     app.router.add_get("/healthz", health.live)
     app.router.add_get("/readyz", health.ready)
     app.router.add_get("/metrics", health.metrics)

@@ -9,8 +9,9 @@ from aiohttp import web
 from bot.deliveries.inbox import Accepted, Inbox, Verdict
 from bot.deliveries.signature import SignatureVerifier
 from bot.telemetry import Metrics, event_label
-from bot.web.body import BodyReader, BodyTooLarge
-from pipelines.errors import ConductorError, NotStored, UserError
+from bot.web.body import BodyReader
+from bot.web.refusal import Refused, check_media, status_of
+from pipelines.errors import ConductorError, NotStored
 from pipelines.ports import Clock
 
 STORE_SECONDS = 2.0
@@ -20,14 +21,6 @@ _log = structlog.stdlib.get_logger("bot.web.webhooks")
 _GUID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 _EVENT = re.compile(r"[a-z_]{1,64}", re.ASCII)
 _STATUS = {Verdict.STORED: 202, Verdict.DUPLICATE: 200, Verdict.IGNORED: 200}
-
-
-class Refused(ConductorError):
-    """A request that is answered with a status and one sentence, before anything is stored."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class GitHubWebhook:
@@ -55,7 +48,7 @@ class GitHubWebhook:
             accepted = await self._accept(request)
             status, result, reason = _STATUS[accepted.verdict], accepted.verdict, accepted.reason
         except ConductorError as error:
-            status, reason = _status_of(error), str(error)
+            status, reason = status_of(error), str(error)
             result = "refused" if status != 503 else "not_stored"
         self._metrics.deliveries.labels(event_label(event), str(result)).inc()
         self._metrics.acknowledgement.observe(self._clock.monotonic() - started)
@@ -67,7 +60,7 @@ class GitHubWebhook:
         signatures = request.headers.getall("X-Hub-Signature-256", [])
         if not self._verifier.well_formed(signatures):
             raise Refused(401, "The X-Hub-Signature-256 header is missing or malformed.")
-        _check_media(request)
+        check_media(request)
         body = await self._bodies.read(request)
         if not self._verifier.verify(signatures[0], body):
             raise Refused(401, "The signature does not match; check the webhook secret.")
@@ -81,30 +74,8 @@ class GitHubWebhook:
             raise NotStored("Storing took longer than 2 seconds; redeliver it later.") from error
 
 
-def _check_media(request: web.Request) -> None:
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
-        raise Refused(415, "Compressed bodies are not taken; send plain JSON.")
-    if request.content_type != "application/json":
-        raise Refused(415, "Set the webhook's content type to application/json.")
-    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
-        raise Refused(415, "JSON is UTF-8; other charsets are not taken.")
-
-
 def _header(request: web.Request, name: str, form: re.Pattern[str]) -> str:
     values = request.headers.getall(name, [])
     if len(values) != 1 or not form.fullmatch(values[0]):
         raise Refused(400, f"The {name} header is missing or malformed.")
     return values[0]
-
-
-def _status_of(error: ConductorError) -> int:
-    match error:
-        case Refused():
-            return error.status
-        case BodyTooLarge():
-            return 413
-        case UserError():
-            return 400
-        case _:
-            return 503

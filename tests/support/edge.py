@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 import httpx2
 from pydantic import SecretStr
 
+from bot.cli.serving import triage_alerts
 from bot.deliveries.inbox import Inbox, Triage, Triaged
 from bot.deliveries.signature import SignatureVerifier
 from bot.telemetry import Metrics
+from bot.web.alerts import AlertmanagerWebhook
 from bot.web.app import create_app
 from bot.web.body import BodyReader
 from bot.web.edge import Address, Limits, serving
@@ -81,6 +83,7 @@ async def running_edge(
     bodies: BodyReader | None = None,
     limits: Limits = DEFAULTS,
     triage: Triage = triage,
+    alerts_token: SecretStr | None = None,
 ) -> AsyncGenerator[Edge]:
     clock = SystemClock()
     store, metrics = MemoryBackend(clock), Metrics()
@@ -92,7 +95,10 @@ async def running_edge(
         clock,
         bodies,
     )
-    app = create_app(webhook, Health(checks, metrics))
+    alerts = AlertmanagerWebhook(
+        alerts_token, Inbox(journal or store, clock, triage_alerts), metrics
+    )
+    app = create_app(webhook, alerts, Health(checks, metrics))
     async with serving(app, Address("127.0.0.1", 0), limits) as address:
         base = f"http://{address.host}:{address.port}"
         async with httpx2.AsyncClient(base_url=base, trust_env=False, timeout=20) as client:

@@ -16,10 +16,8 @@ from typing import Any, TypeVar, cast
 
 from aiohttp import web
 
-from bot.cli.serving import Triage
+from bot.cli.serving import Triage, application
 from bot.deliveries.delivery import Delivery, DeliveryStatus
-from bot.deliveries.inbox import Inbox
-from bot.deliveries.signature import SignatureVerifier
 from bot.events.filters import AppIdentity
 from bot.redactor import Redactor
 from bot.settings import ConductorConfig
@@ -35,14 +33,10 @@ from bot.simulator.state import (
     Review,
 )
 from bot.telemetry import Metrics, logging_to
-from bot.web.app import create_app
 from bot.web.edge import Address, serving
-from bot.web.health import Health
-from bot.web.webhooks import GitHubWebhook
 from bot.wiring import Services, services
 from pipelines.agents.runner import LocalRunner
 from pipelines.model import WorkflowRun
-from pipelines.orchestration.state import BusJournal
 from pipelines.system import SortableIds
 from tests.support.clock import VirtualClock
 from tests.support.github_schema import SchemaChecker
@@ -291,7 +285,12 @@ async def running_town(folder: Path, **options: Any) -> AsyncGenerator[Town]:
             )
         )
         identity = await parts.github.identity()
-        me = AppIdentity(app_id=identity.app_id, bot_user_id=identity.bot_id, slug=identity.slug)
+        me = AppIdentity(
+            app_id=identity.app_id,
+            bot_user_id=identity.bot_id,
+            slug=identity.slug,
+            marker_keys=settings.marker_keys,
+        )
         address = await stack.enter_async_context(_web(settings, parts, metrics, me, clock))
         app.app.webhook_url = f"{address}/webhooks/github"
         town = Town(
@@ -356,14 +355,7 @@ async def _web(
     """The real web application on a free port."""
     triage = Triage()
     triage.identity = me
-    assert settings.github_webhook_secret
-    webhook = GitHubWebhook(
-        SignatureVerifier(settings.github_webhook_secret),
-        Inbox(BusJournal(parts.store, parts.bus), clock, triage),
-        metrics,
-        clock,
-    )
-    app = create_app(webhook, Health({}, metrics, parts.bus.depth))
+    app = application(settings, parts, metrics, triage, clock)
     async with serving(app, Address("127.0.0.1", 0)) as address:
         yield f"http://{address.host}:{address.port}"
 

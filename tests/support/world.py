@@ -12,7 +12,7 @@ from bot.deliveries.delivery import Delivery, DeliveryStatus
 from bot.deliveries.inbox import Accepted, Inbox, Triaged
 from bot.events.filters import AppIdentity
 from bot.intake import build_intake
-from pipelines.model import WorkflowRun
+from pipelines.model import Repository, WorkflowRun
 from pipelines.orchestration.assembly import Outside, orchestrate
 from pipelines.orchestration.bus.local import LocalBus
 from pipelines.orchestration.dispatch import Dispatcher
@@ -142,6 +142,7 @@ class World:
             bus=bus,
             clock=clock,
             identity=IDENTITY,
+            repositories=_repository,
         )
         handlers = {**parts.handlers, "deliveries": self.intake}
         self.dispatcher = Dispatcher(handlers, bus=bus, errors=self.errors, clock=clock)
@@ -307,3 +308,7 @@ def repository_json() -> dict[str, Any]:
         "private": True,
         "full_name": REPOSITORY.full_name,
     }
+
+
+async def _repository(full_name: str) -> Repository | None:
+    return REPOSITORY if full_name == REPOSITORY.full_name else None

@@ -100,7 +100,31 @@ def test_an_env_file_is_read(tmp_path: Path) -> None:
 
 def test_no_secret_is_shown_by_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(
-        monkeypatch, ANTHROPIC_API_KEY="sk-very-secret", GITHUB_PRIVATE_KEY="pem-secret"
+        monkeypatch,
+        ANTHROPIC_API_KEY="sk-very-hidden",
+        GITHUB_PRIVATE_KEY="pem-hidden",
+        CONDUCTOR_ALERTS_TOKEN="alerts-hidden-0123456789abcdef01234567",
+        SLACK_WEBHOOK_URL="https://hooks.example/hidden",
     )
-    assert "secret" not in repr(settings).replace("webhook_secret", "")
-    assert set(settings.secrets()) == {"sk-very-secret", "pem-secret"}
+    assert "hidden" not in repr(settings)
+    assert len(settings.secrets()) == 4
+    assert all("hidden" in secret for secret in settings.secrets())
+
+
+def test_markers_are_signed_with_what_the_webhook_secrets_give(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old, new = "o" * 32, "n" * 32
+    before = load(monkeypatch, GITHUB_WEBHOOK_SECRET=old).marker_keys
+    during = load(
+        monkeypatch, GITHUB_WEBHOOK_SECRET=new, GITHUB_WEBHOOK_SECRET_PREVIOUS=old
+    ).marker_keys
+    assert len(before) == 1
+    assert during[1:] == before
+    assert during[0] != before[0]
+    assert all(len(key) == 32 and old.encode() not in key for key in during)
+
+
+def test_hosts_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch, CONDUCTOR_ALLOWED_HOSTS="prometheus.example, 10.0.0.7:9090")
+    assert settings.conductor_allowed_hosts == ("prometheus.example", "10.0.0.7:9090")
