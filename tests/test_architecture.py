@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pipelines.stores": SHARED,
     "pipelines.integrations": (*SHARED, "pipelines.net"),
     "pipelines.orchestration.bus": (*SHARED, "pipelines.stores.backend"),
-    "pipelines.agents": (*SHARED, "pipelines.integrations", "pipelines.config.schema"),
+    "pipelines.agents": (*SHARED, "pipelines.integrations", "pipelines.config.steps"),
     "pipelines.agents.__main__": ("pipelines",),
     "pipelines.orchestration": ("pipelines",),
     "bot.github": (*SHARED, "pipelines.system"),

@@ -22,7 +22,7 @@ from pipelines.model import (
 from pipelines.net import GuardedClient
 from pipelines.ports import Clock
 
-MAX_REQUESTS = 400
+MAX_REQUESTS = 200
 _AT_ONCE = 4
 _OTHERS: frozenset[Target] = frozenset({"github-actions", "gitlab-ci"})
 """Targets whose address a pipeline of the repository names; the rest know it themselves."""

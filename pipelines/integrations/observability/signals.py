@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from pipelines.errors import UserError
+from pipelines.model import Severity
 
 MIN_WINDOW_SECONDS = 120.0
 """The shortest span of a rate in Prometheus, which may scrape only once a minute."""
@@ -38,7 +39,8 @@ class Signal:
 
     ``worse`` is the direction that hurts, None if neither does by itself. ``above`` and ``below``
     are bounds that hold whatever was usual; ``above_unknown`` one for when nothing usual is known.
-    ``change`` is the smallest difference that matters, in the signal's own unit.
+    ``change`` is the smallest difference that matters, in the signal's own unit. ``counts`` says of
+    what there must be ``enough`` before it means anything.
     """
 
     name: str
@@ -49,6 +51,9 @@ class Signal:
     above: float | None = None
     below: float | None = None
     above_unknown: float | None = None
+    counts: Literal["errors", "requests"] | None = None
+    enough: float = 0.0
+    severity: Severity = Severity.HIGH
 
 
 def rate_window(step_seconds: float, source: str) -> float:
@@ -122,11 +127,20 @@ def _rate(name: str, window: float, labels: Mapping[str, str], **patterns: str) 
 
 
 _ALL = (
-    Signal("error_rate", "ratio", "up", 0.01, _error_rate, above_unknown=0.05),
-    Signal("latency_p95", "s", "up", 0.02, _latency),
+    Signal(
+        "error_rate",
+        "ratio",
+        "up",
+        0.01,
+        _error_rate,
+        above_unknown=0.05,
+        counts="errors",
+        enough=5.0,
+    ),
+    Signal("latency_p95", "s", "up", 0.02, _latency, counts="requests", enough=20.0),
     Signal("request_rate", "1/s", None, 0.1, _request_rate),
     Signal("restarts", "", "up", 1.0, _restarts, above=0.0),
-    Signal("up", "", "down", 1.0, _up, below=0.5),
+    Signal("up", "", "down", 1.0, _up, below=0.5, severity=Severity.CRITICAL),
 )
 SIGNALS: Mapping[str, Signal] = MappingProxyType({signal.name: signal for signal in _ALL})
 """By name, in the order in which they are shown."""

@@ -1,0 +1,1 @@
+"""The monitor agent: whether a deployed service is still well, and if not, what got worse."""
