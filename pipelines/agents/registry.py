@@ -3,6 +3,7 @@
 from pipelines.agents.base import BaseAgent
 from pipelines.agents.deploying import DeployAgent
 from pipelines.agents.review import ReviewAgent
+from pipelines.agents.testing import TestAgent
 from pipelines.errors import UserError
 
 AGENTS: dict[str, type[BaseAgent]] = {
@@ -10,6 +11,7 @@ AGENTS: dict[str, type[BaseAgent]] = {
     for agent in (
         DeployAgent,
         ReviewAgent,
+        TestAgent,
     )
 }
 

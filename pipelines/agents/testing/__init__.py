@@ -1,1 +1,5 @@
-"""The test agent: runs base and head in the sandbox, and writes tests that prove themselves."""
+"""The test agent: runs base and head in the sandbox, and keeps tests that prove themselves."""
+
+from pipelines.agents.testing.agent import TestAgent
+
+__all__ = ["TestAgent"]
