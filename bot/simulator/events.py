@@ -8,6 +8,8 @@ from bot.simulator.state import (
     App,
     CheckRun,
     Comment,
+    Deployment,
+    DeploymentStatus,
     Installation,
     Issue,
     PullRequest,
@@ -16,7 +18,7 @@ from bot.simulator.state import (
     ReviewComment,
     Thread,
 )
-from bot.simulator.views import accounts, checks, issues, pulls, repositories
+from bot.simulator.views import accounts, checks, deployments, issues, pulls, repositories
 from bot.simulator.world import Announcement, Json, World, node_id, stamp
 
 MAX_PUSH_COMMITS = 2048
@@ -107,10 +109,12 @@ def thread(
     )
 
 
-def issue(world: World, repo: Repository, record: Issue, action: str, sender: Account) -> None:
-    """``issues``: opened, closed, reopened, edited."""
+def issue(
+    world: World, repo: Repository, record: Issue, action: str, sender: Account, **rest: Any
+) -> None:
+    """``issues``: opened, closed, reopened, edited, labeled, unlabeled."""
     document = _with_assignee(issues.issue(world, repo, record))
-    _tell(world, "issues", repo, sender, action=action, issue=document)
+    _tell(world, "issues", repo, sender, action=action, issue=document, **rest)
 
 
 def issue_comment(
@@ -138,6 +142,42 @@ async def check_run(
     only = world.state.apps[run.suite.app_id]
     target = only if action in ("rerequested", "requested_action") else None
     _tell(world, "check_run", repo, sender, target, action=action, check_run=document, **rest)
+
+
+def deployment(world: World, repo: Repository, record: Deployment, sender: Account) -> None:
+    """``deployment.created``; no workflow of GitHub's own had a part in it."""
+    _tell(
+        world,
+        "deployment",
+        repo,
+        sender,
+        action="created",
+        deployment=deployments.deployment(world, repo, record),
+        workflow=None,
+        workflow_run=None,
+    )
+
+
+def deployment_status(
+    world: World,
+    repo: Repository,
+    record: Deployment,
+    status: DeploymentStatus,
+    sender: Account,
+) -> None:
+    """``deployment_status.created``."""
+    _tell(
+        world,
+        "deployment_status",
+        repo,
+        sender,
+        action="created",
+        deployment_status=deployments.status(world, repo, record, status),
+        deployment=deployments.deployment(world, repo, record),
+        check_run=None,
+        workflow=None,
+        workflow_run=None,
+    )
 
 
 async def push(

@@ -58,6 +58,10 @@ class Limits:
             "X-RateLimit-Resource": resource,
         }
 
+    def give_back(self, installation_id: int) -> None:
+        """Take the newest request out of the hour's count."""
+        self._budget(installation_id).used -= 1
+
     def spend(self, installation_id: int, *, write: bool, creates: bool) -> None:
         """Count one request; raises Refused when a limit is reached."""
         budget, now = self._budget(installation_id), self.world.now()

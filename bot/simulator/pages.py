@@ -27,9 +27,13 @@ from bot.simulator.state import (
     Repository,
     Thread,
 )
+from bot.simulator.views.repositories import verification
 from bot.simulator.world import World
 
-_PATHS = re.compile(r"/(?P<owner>[\w.-]+)/(?P<repo>[\w.-]+)(?:/(?:pull|issues)/(?P<number>\d+))?")
+_PATHS = re.compile(
+    r"/(?P<owner>[\w.-]+)/(?P<repo>[\w.-]+)"
+    r"(?:/(?:pull|issues)/(?P<number>\d+)|/commit/(?P<sha>[0-9a-f]{40})|/(?P<list>deployments))?"
+)
 _FORMS = re.compile(r"/(?P<owner>[\w.-]+)/(?P<repo>[\w.-]+)/-/(?P<verb>\w+)")
 _HIDDEN = re.compile(r"<!--.*?-->", re.DOTALL)
 _EMOJI = {"+1": "👍", "-1": "👎", "laugh": "😄", "confused": "😕", "heart": "❤️"} | {
@@ -37,6 +41,7 @@ _EMOJI = {"+1": "👍", "-1": "👎", "laugh": "😄", "confused": "😕", "hear
     "rocket": "🚀",
     "eyes": "👀",
 }
+MERGING = ("write", "maintain", "admin")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'"
 
 
@@ -96,12 +101,20 @@ class Pages:
         repo = self._world.state.repository(match["owner"], match["repo"]) if match else None
         if not match or not repo:
             return None
-        return await self._repository(repo, match["number"])
+        return await self._below(repo, match)
 
     def _page(self, template: str, **values: object) -> web.Response:
         text = self._templates.get_template(template).render(**values)
         headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"}
         return web.Response(text=text, content_type="text/html", headers=headers)
+
+    async def _below(self, repo: Repository, match: re.Match[str]) -> web.Response | None:
+        if match["sha"]:
+            return await self._commit(repo, match["sha"])
+        if match["list"]:
+            newest = list(reversed(repo.deployments.values()))
+            return self._page("deployments.html", repo=repo, deployments=newest, is_web=_is_web)
+        return await self._repository(repo, match["number"])
 
     async def _repository(self, repo: Repository, number: str | None) -> web.Response | None:
         if number is None:
@@ -113,6 +126,19 @@ class Pages:
         if not issue:
             return None
         return await self._conversation(repo, issue)
+
+    async def _commit(self, repo: Repository, sha: str) -> web.Response | None:
+        if await repo.git.kind(sha) != "commit":
+            return None
+        record = await repo.git.commit(sha)
+        base = record.parents[0] if record.parents else await repo.git.write_tree(None, [])
+        return self._page(
+            "commit.html",
+            repo=repo,
+            commit=record,
+            verified=verification(self._world, record)["verified"],
+            files=await between(repo.git, base, sha),
+        )
 
     async def _conversation(self, repo: Repository, issue: Issue) -> web.Response:
         pull = issue.pull
@@ -243,6 +269,10 @@ class Pages:
                     raise not_found()
                 resolved = thread.resolved_by is None
                 self._people.resolve_thread(repo, issue.pull, thread, user, resolved=resolved)
+            case "merge" if issue.pull:
+                if repo.role(user) not in MERGING:
+                    raise Refused(403, f"{user.login} may not merge here.")
+                await self._people.merge(repo, issue.pull, user)
             case _:
                 raise not_found()
 

@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from bot.simulator import branches, events, reviewing
-from bot.simulator.api import issues, pulls, reviews
+from bot.simulator import branches, events, merging, reviewing
+from bot.simulator.api import deployments, issues, pulls, reviews
 from bot.simulator.git import ZERO
 from bot.simulator.state import (
     Account,
     CheckRun,
     Comment,
     Delivery,
+    Deployment,
+    DeploymentState,
     Issue,
     PullRequest,
     Repository,
@@ -92,9 +94,63 @@ class People:
         async with self.world.lock:
             await pulls.set_state(self.world, repo, pull, "closed", by)
 
-    def open_issue(self, repo: Repository, author: Account, title: str, body: str = "") -> Issue:
+    async def merge(
+        self,
+        repo: Repository,
+        pull: PullRequest,
+        by: Account,
+        *,
+        method: merging.Method = "merge",
+    ) -> str:
+        """Merge a pull request; returns the commit. Raises Refused where GitHub would."""
+        async with self.world.lock:
+            return await merging.merge(self.world, repo, pull, by, merging.Wish(method))
+
+    def open_issue(
+        self,
+        repo: Repository,
+        author: Account,
+        title: str,
+        body: str = "",
+        labels: Sequence[str] = (),
+    ) -> Issue:
         """Open an issue."""
-        return issues.open_issue(self.world, repo, author, title=title, body=body)
+        return issues.open_issue(self.world, repo, author, title=title, body=body, labels=labels)
+
+    def edit_issue(
+        self,
+        repo: Repository,
+        issue: Issue,
+        by: Account,
+        *,
+        title: str | None = None,
+        body: str | None = None,
+    ) -> None:
+        """Change the words of an issue."""
+        text = issue.body if body is None else body
+        issues.edit(self.world, repo, issue, by, title=title or issue.title, body=text)
+
+    def close_issue(self, repo: Repository, issue: Issue, by: Account) -> None:
+        """Close an issue."""
+        issues.set_state(self.world, repo, issue, "closed", by)
+
+    def label_issue(self, repo: Repository, issue: Issue, label: str, by: Account) -> None:
+        """Put a label on an issue."""
+        issues.add_label(self.world, repo, issue, label, by)
+
+    async def deploy(self, repo: Repository, ref: str, environment: str, by: Account) -> Deployment:
+        """Ask for a deployment, as tools do that know GitHub's API."""
+        new = deployments.NewDeployment(
+            ref=ref, environment=environment, auto_merge=False, required_contexts=[]
+        )
+        return await deployments.create(self.world, repo, new, by)
+
+    def set_deployment_status(
+        self, repo: Repository, deployment: Deployment, state: DeploymentState, by: Account
+    ) -> None:
+        """Say how a deployment goes."""
+        new = deployments.NewStatus(state=state)
+        deployments.set_status(self.world, repo, deployment, new, by)
 
     def comment(self, repo: Repository, number: int, author: Account, body: str) -> Comment:
         """Comment on an issue or in a pull request's conversation."""

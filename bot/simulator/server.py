@@ -1,5 +1,6 @@
 """The HTTP side: finds the operation, lets it be authorized, counts, fails on order, answers."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,17 @@ from typing import Any
 from aiohttp import web
 
 from bot.simulator import auth
-from bot.simulator.api import apps, checks, git_data, graphql, issues, pulls, repos, reviews
+from bot.simulator.api import (
+    apps,
+    checks,
+    deployments,
+    git_data,
+    graphql,
+    issues,
+    pulls,
+    repos,
+    reviews,
+)
 from bot.simulator.errors import Refused, not_found
 from bot.simulator.faults import Fault, Faults
 from bot.simulator.limits import Limits
@@ -29,6 +40,7 @@ _ALL: tuple[Operation, ...] = (
     *reviews.OPERATIONS,
     *issues.OPERATIONS,
     *checks.OPERATIONS,
+    *deployments.OPERATIONS,
     *graphql.OPERATIONS,
 )
 OPERATIONS = tuple(sorted(_ALL, key=lambda o: o.template.count("{") * 10 - len(o.template)))
@@ -139,9 +151,14 @@ class ApiServer:
             return await operation.handler(call)
 
     def _respond(self, request: web.Request, body: bytes, outcome: _Outcome) -> web.StreamResponse:
-        answer = outcome.answer
+        answer, tag = outcome.answer, ""
         content = encoded(answer)
-        headers = {**self._common(outcome), **answer.headers}
+        if request.method == "GET" and answer.status == 200 and outcome.call:
+            tag = f'W/"{hashlib.sha256(content).hexdigest()}"'
+            if request.headers.get("If-None-Match") == tag:
+                answer, content = Answer(status=304, headers=answer.headers), b""
+                self._give_back(outcome.call)
+        headers = {**self._common(outcome), **answer.headers, **({"ETag": tag} if tag else {})}
         if content:
             headers["Content-Type"] = answer.media
         self._record(request, outcome, answer.status)
@@ -161,6 +178,11 @@ class ApiServer:
             )
         )
         return web.Response(body=content, status=answer.status, headers=headers)
+
+    def _give_back(self, call: Call) -> None:
+        """Let an answer that nothing has changed cost nothing."""
+        if call.token:
+            self.limits.give_back(call.token.installation.id)
 
     def _common(self, outcome: _Outcome) -> dict[str, str]:
         headers = {

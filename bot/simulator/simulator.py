@@ -44,6 +44,8 @@ PERMISSIONS: Mapping[str, str] = {
 EVENTS = (
     "check_run",
     "check_suite",
+    "deployment",
+    "deployment_status",
     "issue_comment",
     "issues",
     "pull_request",

@@ -80,6 +80,20 @@ class Issue:
     comments: list[Comment] = field(default_factory=list[Comment])
     reactions: list[Reaction] = field(default_factory=list[Reaction])
     pull: "PullRequest | None" = None
+    edited_at: datetime | None = None
+    """When its body was last changed; a new title does not count."""
+    renamings: list["Renaming"] = field(default_factory=list["Renaming"])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Renaming:
+    """A change of an issue's title."""
+
+    id: int
+    by: Account
+    at: datetime
+    before: str
+    after: str
 
 
 @dataclass(eq=False)
@@ -205,6 +219,46 @@ class CheckRun:
     actions: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
 
 
+DeploymentState = Literal[
+    "error", "failure", "inactive", "in_progress", "queued", "pending", "success"
+]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DeploymentStatus:
+    """One status of a deployment; the newest counts."""
+
+    id: int
+    state: DeploymentState
+    creator: Account
+    description: str
+    environment: str
+    environment_url: str
+    log_url: str
+    created_at: datetime
+    app_id: int | None = None
+
+
+@dataclass(eq=False)
+class Deployment:
+    """A wish to have a commit run in an environment."""
+
+    id: int
+    sha: str
+    ref: str
+    task: str
+    payload: dict[str, Any] | str
+    environment: str
+    description: str | None
+    creator: Account
+    transient: bool
+    production: bool
+    created_at: datetime
+    updated_at: datetime
+    app_id: int | None = None
+    statuses: list[DeploymentStatus] = field(default_factory=list[DeploymentStatus])
+
+
 @dataclass(eq=False)
 class Repository:
     """A repository: its git directory and all that people and Apps put around it."""
@@ -224,6 +278,7 @@ class Repository:
     issues: dict[int, Issue] = field(default_factory=dict[int, Issue])
     suites: list[CheckSuite] = field(default_factory=list[CheckSuite])
     checks: dict[int, CheckRun] = field(default_factory=dict[int, CheckRun])
+    deployments: dict[int, Deployment] = field(default_factory=dict[int, Deployment])
 
     @property
     def full_name(self) -> str:

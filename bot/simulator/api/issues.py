@@ -9,9 +9,17 @@ from bot.simulator import events
 from bot.simulator.api.reviews import find_comment
 from bot.simulator.errors import invalid, not_found
 from bot.simulator.protocol import Answer, Body, Call, Operation
-from bot.simulator.state import Account, Comment, Issue, Label, Reaction, Repository
+from bot.simulator.state import (
+    Account,
+    Comment,
+    Issue,
+    Label,
+    Reaction,
+    Renaming,
+    Repository,
+)
 from bot.simulator.views import issues, repositories
-from bot.simulator.world import World
+from bot.simulator.world import World, stamp
 
 MAX_BODY = 65_536
 """Characters of a comment."""
@@ -31,7 +39,8 @@ class IssueChange(Body):
     title: str | None = None
     body: str | None = None
     state: Literal["open", "closed"] | None = None
-    state_reason: str | None = None
+    state_reason: Literal["completed", "not_planned", "duplicate", "reopened"] | None = None
+    labels: list[str] | None = None
 
 
 class Words(Body):
@@ -57,25 +66,37 @@ def _app_id(call: Call) -> int | None:
 
 
 async def list_issues(call: Call) -> Answer:
-    """Issues and pull requests, newest first."""
+    """Issues and pull requests, newest first unless asked for otherwise."""
     state = call.choice("state", ("open", "closed", "all"), "open")
-    names = [name for name in call.query.get("labels", "").split(",") if name]
+    names = {name for name in call.query.get("labels", "").split(",") if name}
+    creator, since = call.query.get("creator"), call.query.get("since", "")
     found = [
         issue
-        for issue in reversed(call.repo.issues.values())
+        for issue in call.repo.issues.values()
         if state in ("all", issue.state)
-        and all(any(label.name == name for label in issue.labels) for name in names)
+        and names <= {label.name for label in issue.labels}
+        and (not creator or issue.user.login.casefold() == creator.casefold())
+        and (stamp(issue.updated_at) or "") >= since
     ]
+    newest = call.choice("direction", ("asc", "desc"), "desc") == "desc"
+    by = call.choice("sort", ("created", "updated"), "created")
+    found.sort(key=lambda one: (getattr(one, f"{by}_at"), one.number), reverse=newest)
     return call.page(found, lambda one: issues.issue(call.world, call.repo, one))
 
 
 async def create_issue(call: Call) -> Answer:
     """Open an issue."""
     body, repo = call.read(NewIssue), call.repo
+    _check_length(body.body)
     issue = open_issue(
-        call.world, repo, call.actor, title=body.title, body=body.body, labels=body.labels
+        call.world,
+        repo,
+        call.actor,
+        title=body.title,
+        body=body.body,
+        labels=body.labels,
+        app_id=_app_id(call),
     )
-    issue.app_id = _app_id(call)
     return Answer(issues.issue(call.world, repo, issue), status=201)
 
 
@@ -87,14 +108,19 @@ def open_issue(
     title: str,
     body: str | None,
     labels: Sequence[str] = (),
+    app_id: int | None = None,
 ) -> Issue:
-    """Open an issue and announce it."""
+    """Open an issue and announce it, then each of its labels."""
     repo.last_number += 1
     now = world.now()
     issue = Issue(world.next_id(), repo.last_number, author, title, body, now, now)
+    issue.app_id = app_id
     issue.labels = [label_named(world, repo, name) for name in labels]
     repo.issues[issue.number] = issue
     events.issue(world, repo, issue, "opened", author)
+    for label in issue.labels:
+        document = repositories.label(world, repo, label)
+        events.issue(world, repo, issue, "labeled", author, label=document)
     return issue
 
 
@@ -104,19 +130,58 @@ async def get_issue(call: Call) -> Answer:
 
 
 async def update_issue(call: Call) -> Answer:
-    """Change title, body or state."""
-    body, issue = call.read(IssueChange), call.issue
-    issue.title = body.title or issue.title
-    if "body" in body.model_fields_set:
-        issue.body = body.body
-    issue.updated_at = call.world.now()
-    if body.state and body.state != issue.state:
-        issue.state = body.state
-        closed = body.state == "closed"
-        issue.closed_at = call.world.now() if closed else None
-        issue.state_reason = body.state_reason or ("completed" if closed else "reopened")
-        events.issue(call.world, call.repo, issue, "closed" if closed else "reopened", call.actor)
+    """Change title, body, labels or state."""
+    new, issue = call.read(IssueChange), call.issue
+    _check_length(new.body)
+    body = new.body if "body" in new.model_fields_set else issue.body
+    edit(call.world, call.repo, issue, call.actor, title=new.title or issue.title, body=body)
+    if new.labels is not None:
+        await _relabel(call, issue, new.labels)
+    if new.state and new.state != issue.state:
+        reason = new.state_reason
+        set_state(call.world, call.repo, issue, new.state, call.actor, reason=reason)
     return Answer(issues.issue(call.world, call.repo, issue))
+
+
+def edit(
+    world: World, repo: Repository, issue: Issue, by: Account, *, title: str, body: str | None
+) -> None:
+    """Change the words of an issue; announced only if they are others than before."""
+    now, changes = world.now(), dict[str, dict[str, str]]()
+    if title != issue.title:
+        changes["title"] = {"from": issue.title}
+        issue.renamings.append(Renaming(world.next_id(), by, now, issue.title, title))
+        issue.title = title
+    if body != issue.body:
+        changes["body"] = {"from": issue.body or ""}
+        issue.body, issue.edited_at = body, now
+    if changes:
+        issue.updated_at = now
+        events.issue(world, repo, issue, "edited", by, changes=changes)
+
+
+def set_state(
+    world: World,
+    repo: Repository,
+    issue: Issue,
+    state: Literal["open", "closed"],
+    by: Account,
+    *,
+    reason: str | None = None,
+) -> None:
+    """Close or reopen an issue and announce it."""
+    closed = state == "closed"
+    issue.state, issue.updated_at = state, world.now()
+    issue.closed_at = world.now() if closed else None
+    issue.state_reason = reason or ("completed" if closed else "reopened")
+    events.issue(world, repo, issue, "closed" if closed else "reopened", by)
+
+
+def _check_length(body: str | None) -> None:
+    if len(body or "") > MAX_BODY:
+        words = f"body is too long (maximum is {MAX_BODY} characters)"
+        error = {"resource": "Issue", "code": "custom", "field": "body", "message": words}
+        raise invalid("Validation Failed", error)
 
 
 def add_comment(
@@ -214,13 +279,40 @@ async def add_labels(call: Call) -> Answer:
         label = label_named(call.world, call.repo, name)
         if label in issue.labels:
             continue
-        issue.labels.append(label)
-        if issue.pull:
-            document = repositories.label(call.world, call.repo, label)
-            await events.pull_request(
-                call.world, call.repo, issue.pull, "labeled", call.actor, label=document
-            )
+        await _set_label(call, issue, label, on=True)
     return _labels(call)
+
+
+def add_label(world: World, repo: Repository, issue: Issue, name: str, by: Account) -> None:
+    """Put a label on an issue that is no pull request, and announce it."""
+    label = label_named(world, repo, name)
+    issue.labels.append(label)
+    issue.updated_at = world.now()
+    document = repositories.label(world, repo, label)
+    events.issue(world, repo, issue, "labeled", by, label=document)
+
+
+async def _relabel(call: Call, issue: Issue, names: Sequence[str]) -> None:
+    """Give an issue these labels and no others."""
+    wanted = [label_named(call.world, call.repo, name) for name in names]
+    for label in [one for one in issue.labels if one not in wanted]:
+        await _set_label(call, issue, label, on=False)
+    for label in [one for one in wanted if one not in issue.labels]:
+        await _set_label(call, issue, label, on=True)
+
+
+async def _set_label(call: Call, issue: Issue, label: Label, *, on: bool) -> None:
+    if on:
+        issue.labels.append(label)
+    else:
+        issue.labels.remove(label)
+    world, repo, action = call.world, call.repo, "labeled" if on else "unlabeled"
+    issue.updated_at = world.now()
+    document = repositories.label(world, repo, label)
+    if issue.pull:
+        await events.pull_request(world, repo, issue.pull, action, call.actor, label=document)
+    else:
+        events.issue(world, repo, issue, action, call.actor, label=document)
 
 
 async def remove_label(call: Call) -> Answer:
@@ -229,7 +321,7 @@ async def remove_label(call: Call) -> Answer:
     found = next((one for one in issue.labels if one.name == call.path["name"]), None)
     if not found:
         raise not_found()
-    issue.labels.remove(found)
+    await _set_label(call, issue, found, on=False)
     return _labels(call)
 
 

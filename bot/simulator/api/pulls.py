@@ -7,6 +7,7 @@ from bot.simulator.api.repos import diff_answer, wants_diff
 from bot.simulator.branches import bring_head
 from bot.simulator.diff import between
 from bot.simulator.errors import invalid, validation_failed
+from bot.simulator.merging import Method, Wish, merge
 from bot.simulator.protocol import Answer, Body, Call, Operation
 from bot.simulator.state import Account, Issue, PullRequest, Repository
 from bot.simulator.views import pulls, repositories
@@ -33,6 +34,15 @@ class PullChange(Body):
     body: str | None = None
     state: Literal["open", "closed"] | None = None
     base: str | None = None
+
+
+class Merge(Body):
+    """How to merge one."""
+
+    commit_title: str | None = None
+    commit_message: str | None = None
+    sha: str | None = None
+    merge_method: Method = "merge"
 
 
 def _custom(message: str) -> dict[str, str]:
@@ -135,6 +145,14 @@ async def update_pull(call: Call) -> Answer:
     return Answer(await pulls.full(world, call.repo, pull))
 
 
+async def merge_pull(call: Call) -> Answer:
+    """Merge a pull request."""
+    body = call.read(Merge)
+    wish = Wish(body.merge_method, body.commit_title, body.commit_message, body.sha)
+    sha = await merge(call.world, call.repo, call.pull, call.actor, wish)
+    return Answer({"sha": sha, "merged": True, "message": "Pull Request successfully merged"})
+
+
 async def set_state(
     world: World, repo: Repository, pull: PullRequest, state: Literal["open", "closed"], by: Account
 ) -> None:
@@ -172,6 +190,7 @@ OPERATIONS = (
     Operation("POST", _PULLS, create_pull, _WRITE, creates=True),
     Operation("GET", f"{_PULLS}/{{number}}", get_pull, (*_READ, "contents=read")),
     Operation("PATCH", f"{_PULLS}/{{number}}", update_pull, _WRITE),
+    Operation("PUT", f"{_PULLS}/{{number}}/merge", merge_pull, ("contents=write",)),
     Operation("GET", f"{_PULLS}/{{number}}/files", list_files, _READ),
     Operation("GET", f"{_PULLS}/{{number}}/commits", list_commits, _READ),
 )

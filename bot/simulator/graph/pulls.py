@@ -12,6 +12,7 @@ from bot.simulator.state import (
     Issue,
     PullRequest,
     Reaction,
+    Renaming,
     Repository,
     Review,
     ReviewComment,
@@ -82,8 +83,21 @@ def issue_node(call: Call, repo: Repository, issue: Issue) -> Json:
         "__typename": "Issue",
         **_numbered("I", issue.id),
         **_conversation(call, repo, issue),
+        "lastEditedAt": stamp(issue.edited_at),
+        "timelineItems": connection(issue.renamings, lambda one: _renaming(call, one)),
         "state": issue.state.upper(),
         "url": _page(call, repo, "issues", issue.number),
+    }
+
+
+def _renaming(call: Call, record: Renaming) -> Json:
+    return {
+        "__typename": "RenamedTitleEvent",
+        "id": node_id("RTE", record.id),
+        "actor": actor(call, record.by),
+        "createdAt": stamp(record.at),
+        "previousTitle": record.before,
+        "currentTitle": record.after,
     }
 
 

@@ -58,6 +58,14 @@ def repository_node(call: Call, repo: Repository) -> Json:
             raise Failure("NOT_FOUND", words)
         return pulls.pull_request(call, repo, issue.pull)
 
+    def issue(_: Info, number: int) -> Json:
+        demand(call, repo, "issues=read")
+        found = repo.issues.get(number)
+        if not found or found.pull:
+            words = f"Could not resolve to an Issue with the number of {number}."
+            raise Failure("NOT_FOUND", words)
+        return pulls.issue_node(call, repo, found)
+
     def issue_or_pull(_: Info, number: int) -> Json:
         issue = repo.issues.get(number)
         if not issue:
@@ -82,6 +90,7 @@ def repository_node(call: Call, repo: Repository) -> Json:
         "ref": one_ref,
         "object": one_object,
         "pullRequest": pull_request,
+        "issue": issue,
         "issueOrPullRequest": issue_or_pull,
         "collaborators": _collaborators(call, repo),
     }

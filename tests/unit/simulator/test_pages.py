@@ -86,3 +86,30 @@ async def test_a_thread_is_resolved_and_a_delivery_repeated_by_button(hub: Hub) 
     first = hub.simulator.deliveries[0]
     assert await send(hub, "/-/redeliver", delivery=str(first.id)) == 303
     assert hub.simulator.deliveries[-1].guid == first.guid
+
+
+async def test_a_commit_and_the_deployments_have_pages(hub: Hub) -> None:
+    pull = await hub.pull()
+    made = await hub.simulator.deploy(hub.repo, "main", "staging", hub.bob)
+    hub.simulator.set_deployment_status(hub.repo, made, "in_progress", hub.bob)
+    made.description = ATTACK
+    assert "+line ten" in await visit(hub, f"/acme/shop/commit/{pull.head_sha}")
+    page = await visit(hub, "/acme/shop/deployments")
+    assert "staging" in page
+    assert "in_progress" in page
+    assert "<script" not in page
+    assert (await hub.call("GET", f"/acme/shop/commit/{'0' * 40}")).status == 404
+
+
+async def test_the_merge_button_merges_for_those_who_may(hub: Hub) -> None:
+    pull = await hub.pull()
+    assert "Merge</button>" in await visit(hub, "/acme/shop/pull/1")
+    stranger = hub.simulator.create_user("mallory")
+    path, number = "/acme/shop/-/merge", str(pull.number)
+    assert await send(hub, path, user=stranger.login, number=number) == 403
+    assert pull.merged_at is None
+    assert await send(hub, path, user="alice", number=number) == 303
+    assert pull.merged_by is hub.alice
+    page = await visit(hub, "/acme/shop/pull/1")
+    assert "merged" in page
+    assert "Merge</button>" not in page

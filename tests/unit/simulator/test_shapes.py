@@ -29,6 +29,9 @@ READS = (
     "~/issues/1",
     "~/issues/1/comments",
     "~/issues/1/labels",
+    "~/issues?creator=conductor[bot]&state=all&since=2020-01-01T00:00:00Z&sort=updated",
+    "~/deployments",
+    "~/deployments?environment=staging&task=deploy",
     "~/commits/topic/check-runs",
     "~/commits/topic/check-suites",
 )
@@ -87,7 +90,16 @@ async def fill(hub: Hub, head: str) -> None:
     await hub.api("POST", "~/issues/1/reactions", {"content": "+1"})
     opened = {"title": "Broken", "body": "It is.", "labels": ["bug"]}
     issue = (await hub.api("POST", "~/issues", opened)).json["number"]
+    await hub.api("PATCH", f"~/issues/{issue}", {"title": "Broken!", "labels": ["urgent"]})
     await hub.api("PATCH", f"~/issues/{issue}", {"state": "closed"})
+    await hub.api("PATCH", f"~/issues/{issue}", {"state": "open"})
+    wish = {"ref": head, "environment": "staging", "payload": {"key": "k"}}
+    wish |= {"auto_merge": False, "required_contexts": []}
+    deployment = (await hub.api("POST", "~/deployments", wish)).json["id"]
+    await hub.api("GET", f"~/deployments/{deployment}")
+    status = {"state": "success", "environment_url": "http://127.0.0.1/", "description": "Up."}
+    await hub.api("POST", f"~/deployments/{deployment}/statuses", status)
+    await hub.api("GET", f"~/deployments/{deployment}/statuses")
     run = {
         "name": "review",
         "head_sha": head,
@@ -147,7 +159,11 @@ async def test_every_event_that_people_cause_is_githubs(hub: Hub) -> None:
         *(("check_run", a) for a in ("created", "completed", "requested_action", "rerequested")),
         *(("installation", a) for a in ("created", "suspend", "unsuspend", "deleted")),
         *(("pull_request", a) for a in ("opened", "synchronize", "edited", "labeled", "closed")),
-        *(("issues", a) for a in ("opened", "closed")),
+        *(("issues", a) for a in ("opened", "edited", "labeled", "unlabeled", "closed")),
+        ("issues", "reopened"),
+        ("pull_request", "unlabeled"),
+        ("deployment", "created"),
+        ("deployment_status", "created"),
         *(("pull_request_review_thread", a) for a in ("resolved", "unresolved")),
         ("pull_request_review", "submitted"),
         ("pull_request_review_comment", "created"),
