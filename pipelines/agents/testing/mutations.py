@@ -141,8 +141,8 @@ def _python(text: str, lines: Set[int]) -> Iterator[_Patch]:
         for part in ast.walk(node)
     }  # fmt: skip
     documentation = {
-        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
+        id(part) for node in ast.walk(tree) if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant) for part in (node, node.value)
     }  # fmt: skip
     for node in ast.walk(tree):
         if not isinstance(node, ast.expr | ast.stmt) or node.lineno not in lines:

@@ -17,7 +17,7 @@ from pipelines.agents.budget import MeteredModel
 from pipelines.agents.context import AgentContext
 from pipelines.agents.testing.agent import TestAgent
 from pipelines.integrations.llm.base import LanguageModel
-from pipelines.model import SandboxJob, SandboxResult, Task, TaskResult
+from pipelines.model import SandboxInfo, SandboxJob, SandboxResult, Task, TaskResult
 from tests.support.clock import VirtualClock
 from tests.support.models import ScriptedModel
 from tests.support.samples import a_change, a_trigger
@@ -34,10 +34,22 @@ def lay_out(files: Mapping[str, str], root: Path) -> None:
 
 
 def execute(workplace: MemoryWorkplace, job: SandboxJob) -> SandboxResult:
-    """Do what a sandbox does, without being one."""
+    """Do what a sandbox does, without being one; the same base is run once in all tests."""
     files = dict(workplace.files[job.at])
     for edit in job.edits:
         files[edit.path] = edit.content or ""
+    if job.at == "head":
+        return _run(workplace.info, job, files)
+    key = f"{sorted(files.items())}{job.model_dump_json(exclude={'timeout_seconds'})}"
+    if key not in _BASES:
+        _BASES[key] = _run(workplace.info, job, files)
+    return _BASES[key]
+
+
+_BASES: dict[str, SandboxResult] = {}
+
+
+def _run(info: SandboxInfo, job: SandboxJob, files: Mapping[str, str]) -> SandboxResult:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         lay_out(files, root)
@@ -54,7 +66,7 @@ def execute(workplace: MemoryWorkplace, job: SandboxJob) -> SandboxResult:
         )
         found = {name: root / name for name in job.collect if (root / name).is_file()}
         return SandboxResult(
-            sandbox=workplace.info,
+            sandbox=info,
             exit_code=done.returncode,
             output=done.stdout,
             files={name: file.read_text() for name, file in found.items()},
