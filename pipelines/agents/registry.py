@@ -2,6 +2,7 @@
 
 from pipelines.agents.base import BaseAgent
 from pipelines.agents.deploying import DeployAgent
+from pipelines.agents.monitor import MonitorAgent
 from pipelines.agents.review import ReviewAgent
 from pipelines.agents.testing import TestAgent
 from pipelines.errors import UserError
@@ -10,6 +11,7 @@ AGENTS: dict[str, type[BaseAgent]] = {
     agent.name: agent
     for agent in (
         DeployAgent,
+        MonitorAgent,
         ReviewAgent,
         TestAgent,
     )
