@@ -58,6 +58,9 @@ class Bounds:
         return self.above is not None or self.below is not None
 
 
+NO_BOUNDS = Bounds()
+
+
 def usual(values: Iterable[float]) -> Usual | None:
     """Return what is usual, or None if there are too few samples to say."""
     finite = [value for value in values if math.isfinite(value)]
@@ -77,7 +80,7 @@ def usual_bounds(baselines: Iterable[Usual | None], worse: Worse, change: float)
     """
     known = [each for each in baselines if each is not None]
     if not known:
-        return Bounds()
+        return NO_BOUNDS
     margins = [
         max(DEVIATIONS * each.deviation, RELATIVE * abs(each.median), change) for each in known
     ]
