@@ -48,6 +48,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pipelines.agents": (*SHARED, "pipelines.integrations", "pipelines.config.steps"),
     "pipelines.agents.__main__": ("pipelines",),
     "pipelines.orchestration": ("pipelines",),
+    "pipelines.replay": ("pipelines",),
     "bot.github": (*SHARED, "pipelines.system"),
     "bot.reporting": (*SHARED, "bot.github"),
     "bot.events": (*SHARED, "bot.commands.grammar", "bot.github.markers"),

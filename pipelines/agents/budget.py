@@ -81,9 +81,9 @@ class MeteredModel(LanguageModel):
         try:
             response = await self._model.complete(request)
         except Exception as error:
-            self._notes(failed(self.name, request, error))
+            self._notes(failed(self._model, request, error))
             raise
-        self._notes(answered(self.name, request, response))
+        self._notes(answered(self._model, request, response))
         return response
 
     def _tell(self, usage: Usage) -> None:

@@ -7,7 +7,13 @@ from pydantic import TypeAdapter
 
 from pipelines.agents.frames import Trouble
 from pipelines.agents.requests import written
-from pipelines.integrations.llm.base import BrokenAnswer, ModelRequest, ModelResponse
+from pipelines.agents.unavailable import UnavailableModel
+from pipelines.integrations.llm.base import (
+    BrokenAnswer,
+    LanguageModel,
+    ModelRequest,
+    ModelResponse,
+)
 from pipelines.model import Exchange, Reading
 from pipelines.ports import Clock, Notes
 
@@ -44,20 +50,21 @@ def digest_of(request: ModelRequest) -> str:
     return hashlib.sha256(written(REQUEST, request).encode()).hexdigest()
 
 
-def answered(model: str, request: ModelRequest, response: ModelResponse) -> Exchange:
+def answered(model: LanguageModel, request: ModelRequest, response: ModelResponse) -> Exchange:
     """Return the note of a call that was answered."""
     return Exchange(
-        model=model,
+        model=model.name,
         purpose=request.purpose,
         digest=digest_of(request),
         response=written(RESPONSE, response),
     )
 
 
-def failed(model: str, request: ModelRequest, error: Exception) -> Exchange:
+def failed(model: LanguageModel, request: ModelRequest, error: Exception) -> Exchange:
     """Return the note of a call that came to nothing."""
     return Exchange(
-        model=model,
+        model=model.name,
+        there=not isinstance(model, UnavailableModel),
         purpose=request.purpose,
         digest=digest_of(request),
         trouble=Trouble.of(error).model_dump(mode="json"),

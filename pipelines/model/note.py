@@ -14,6 +14,8 @@ class Exchange(Frozen):
     kind: Literal["exchange"] = "exchange"
     model: str
     """The chain that was asked."""
+    there: bool = True
+    """False if no model could be had, so that none was asked."""
     purpose: str
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the whole request."""

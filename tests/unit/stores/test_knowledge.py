@@ -168,12 +168,12 @@ def honest(request: ModelRequest) -> str:
     return findings(proposal(PATH, 2, LINE, title=SUBJECT))
 
 
-async def taught(archive: Archive, **changes: object) -> Task:
+async def taught(archive: Archive) -> Task:
     """A review task with what the archive teaches, as a run of the second pull request has it."""
     subject = a_change(number=13, title="Show the average price", paths=(PATH,))
     run = a_run(change=subject)
     lessons = await archive.lessons(run, run.steps[0])
-    return review_task(lessons=lessons, **changes)
+    return review_task(lessons=lessons)
 
 
 async def test_a_finding_dismissed_twice_is_not_raised_again(
