@@ -11,9 +11,10 @@ from pipelines.stores.sqlite import SqliteBackend
 _KNOWN = "this build knows memory:// and sqlite:///PATH"
 
 
-def open_backend(url: str, clock: Clock) -> StorageBackend:
+def open_backend(url: str, clock: Clock, *, read_only: bool = False) -> StorageBackend:
     """Open ``memory://``, ``sqlite:///relative/path`` or ``sqlite:////absolute/path``.
 
+    ``read_only`` reads a store beside the process that owns it, and needs one that is there.
     Raises UserError for any other URL and for a file that is not ours, NotStored for one that is
     in use or cannot be written. The URL may hold a password and is never repeated whole.
     """
@@ -23,9 +24,11 @@ def open_backend(url: str, clock: Clock) -> StorageBackend:
     if scheme == "memory":
         if rest.strip("/"):
             raise UserError("memory:// takes no path: it is gone with the process.")
+        if read_only:
+            raise UserError("memory:// is gone with its process, so there is nothing to read.")
         return MemoryBackend(clock)
     if scheme == "sqlite":
-        return SqliteBackend(_path(rest), clock)
+        return SqliteBackend(_path(rest), clock, read_only=read_only)
     raise UserError(f"The storage scheme {scheme[:20]!r} is not supported; {_KNOWN}.")
 
 

@@ -54,18 +54,23 @@ _PING = "INSERT INTO pings VALUES (1, ?) ON CONFLICT DO UPDATE SET at = excluded
 
 
 class SqliteBackend(StorageBackend):
-    """One file, owned by this process alone until ``close``."""
+    """One file, owned by this process alone until ``close``.
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    With ``read_only`` it is not owned: it is read beside the process that does, which the
+    write-ahead log allows, every commit raises NotStored, and nothing is created.
+    """
+
+    def __init__(self, path: Path, clock: Clock, *, read_only: bool = False) -> None:
         self._clock = clock
         self._path = path
         refuse_network_disk(path)
-        self._lock = FileLock(path)
+        self._lock = None if read_only else FileLock(path)
         try:
-            self._writing = _open(path)
+            self._writing = _open_beside(path) if read_only else _open(path)
             self._reading = _connect(path)
         except BaseException:
-            self._lock.release()
+            if self._lock:
+                self._lock.release()
             raise
         self._writer = GroupThread("sqlite-writer", self._write_group)
         self._reader = GroupThread("sqlite-reader", self._read_group)
@@ -141,7 +146,8 @@ class SqliteBackend(StorageBackend):
             self._closed = True
             self._reading.close()
             self._writing.close()
-            self._lock.release()
+            if self._lock:
+                self._lock.release()
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
@@ -285,6 +291,21 @@ def _open(path: Path) -> sqlite3.Connection:
         if isinstance(error, sqlite3.DatabaseError):
             raise UserError(f"{path} is not a database ({error}); name another file.") from error
         raise
+    return db
+
+
+def _open_beside(path: Path) -> sqlite3.Connection:
+    """Open a file that is there for reading; nothing can be written through the connection."""
+    if not path.is_file():
+        raise UserError(f"There is no database {path}; set CONDUCTOR_STORAGE_URL to the right one.")
+    try:
+        db = _connect(path)
+        db.execute("PRAGMA query_only = ON")
+        _check_ours(db, path)
+    except sqlite3.OperationalError as error:
+        raise NotStored(f"Cannot open {path}: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{path} is not a database ({error}); name another file.") from error
     return db
 
 

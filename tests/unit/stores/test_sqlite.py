@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import NotStored, UserError
-from pipelines.ports import Batch, Message, Write
+from pipelines.ports import Batch, Message, Versioned, Write
 from pipelines.stores.files import refuse_network_disk
 from pipelines.stores.sqlite import SqliteBackend
+from tests.contracts.make import put
 from tests.support.clock import EPOCH, VirtualClock
 
 ROOT = Path(__file__).parents[3]
@@ -22,7 +23,7 @@ WRITER = """
 import asyncio, resource, sys
 from pathlib import Path
 from pipelines.errors import NotStored
-from pipelines.ports import Batch, Message, Write
+from pipelines.ports import Batch, Message, Versioned, Write
 from pipelines.stores.sqlite import SqliteBackend
 from pipelines.system import SystemClock
 
@@ -266,3 +267,40 @@ def test_a_network_disk_is_refused(path: str, kind: str) -> None:
 def test_a_local_disk_is_not_refused(path: str) -> None:
     refuse_network_disk(Path(path), MOUNTS)
     refuse_network_disk(Path(path), "")
+
+
+# --- beside a running process --------------------------------------------------------------------
+
+
+async def test_a_running_store_can_be_read_beside_it_and_not_written(tmp_path: Path) -> None:
+    path, clock = tmp_path / "conductor.db", VirtualClock()
+    owner = SqliteBackend(path, clock)
+    await owner.commit(put("run/1/2/a", b"first"))
+    reader = SqliteBackend(path, clock, read_only=True)
+    try:
+        assert await reader.get("run/1/2/a") == Versioned(b"first", 1)
+        await owner.commit(put("run/1/2/a", b"second"))
+        assert await reader.get("run/1/2/a") == Versioned(b"second", 2)
+        with pytest.raises(NotStored, match="readonly"):
+            await reader.commit(put("run/1/2/a", b"third"))
+        await owner.commit(put("run/1/2/b", b"still mine"))
+    finally:
+        await reader.close()
+        await owner.close()
+
+
+async def test_a_store_that_no_process_owns_can_be_read(tmp_path: Path) -> None:
+    path, clock = tmp_path / "conductor.db", VirtualClock()
+    owner = SqliteBackend(path, clock)
+    await owner.commit(put("run/1/2/a", b"first"))
+    await owner.close()
+    reader = SqliteBackend(path, clock, read_only=True)
+    assert [key async for key, _ in reader.scan("run/")] == ["run/1/2/a"]
+    await reader.close()
+    await SqliteBackend(path, clock).close()
+
+
+def test_reading_creates_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="There is no database"):
+        SqliteBackend(tmp_path / "conductor.db", VirtualClock(), read_only=True)
+    assert list(tmp_path.iterdir()) == []
