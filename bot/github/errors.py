@@ -48,6 +48,10 @@ class Invalid(ConductorError):
         self.errors = errors
 
 
+class Stale(Invalid):
+    """The branch points to another commit than the one expected; nothing was changed."""
+
+
 class BadCredentials(ConductorError):
     """GitHub refuses the credentials, also fresh ones."""
 
@@ -242,6 +246,8 @@ def graphql_error(response: Any, *, writes: bool) -> ConductorError:
         return NotFound(f"GitHub has no such thing: {said}.")
     if kinds & {"FORBIDDEN", "INSUFFICIENT_SCOPES"}:
         return Forbidden(f"The App may not ask that of GitHub: {said}.")
+    if "STALE_DATA" in kinds:
+        return Stale(f"The branch has moved: {said}.")
     if kinds & {"UNPROCESSABLE", "undefinedField", "argumentLiteralsIncompatible"}:
         return Invalid(f"GitHub refuses the GraphQL request: {said}.")
     if writes:

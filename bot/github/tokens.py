@@ -35,6 +35,15 @@ WRITE: Permissions = (
 )
 READ_ISSUES: Permissions = (("contents", "read"), ("issues", "read"), ("metadata", "read"))
 ISSUES: Permissions = (("issues", "write"), ("metadata", "read"))
+COMMIT: Permissions = (("contents", "write"), ("metadata", "read"))
+COMMIT_WORKFLOWS: Permissions = (*COMMIT, ("workflows", "write"))
+"""For files below ``.github/workflows`` GitHub asks for a permission of its own."""
+OPEN_PULL: Permissions = (
+    ("contents", "read"),
+    ("metadata", "read"),
+    ("pull_requests", "write"),
+)
+DEPLOY: Permissions = (("deployments", "write"), ("metadata", "read"))
 RESOLVE: Permissions = (
     ("contents", "write"),
     ("metadata", "read"),

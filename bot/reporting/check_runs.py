@@ -7,6 +7,7 @@ from pydantic import Field
 from bot.github.errors import NotFound
 from bot.github.wire import Wire, parse
 from bot.reporting.checks import BATCH, Check, check_of
+from bot.reporting.held import waiting_diff
 from bot.reporting.outlet import Outlet
 from pipelines.errors import ConductorError
 from pipelines.model import TaskResult, WorkflowRun
@@ -43,7 +44,9 @@ async def report(
     try:
         known = await _look_up(outlet, run, shown) if repeated else {}
         for step in run.steps:
-            check = check_of(outlet, run, step, results.get(step.name))
+            result = results.get(step.name)
+            held = await waiting_diff(outlet, step, result)
+            check = check_of(outlet, run, step, result, held=held)
             await _show(outlet, check, step.name, known.get(step.name), shown)
     except ConductorError as error:
         error.reported = shown

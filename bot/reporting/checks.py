@@ -65,6 +65,7 @@ class Button(Frozen):
 
 CANCEL = Button(label="Cancel", description="Stop this run", identifier="cancel")
 RETRY = Button(label="Retry", description="Run this workflow again", identifier="retry")
+FIX = Button(label="Fix this", description="Have Conductor commit a fix", identifier="fix")
 APPROVE = Button(label="Approve", description="Let this step go on", identifier="approve")
 
 
@@ -122,8 +123,15 @@ def check_name(run: WorkflowRun, step: Step) -> str:
     return f"conductor / {run.workflow} / {step.name}"
 
 
-def check_of(outlet: Outlet, run: WorkflowRun, step: Step, result: TaskResult | None) -> Check:
-    """Return what the step's check run shall show.
+def check_of(
+    outlet: Outlet,
+    run: WorkflowRun,
+    step: Step,
+    result: TaskResult | None,
+    *,
+    held: Sequence[str] = (),
+) -> Check:
+    """Return what the step's check run shall show; ``held`` is what its approval would let happen.
 
     While effects are carried out it shows what it showed before: the end follows at once, and a
     call in between would tell nobody anything.
@@ -143,9 +151,9 @@ def check_of(outlet: Outlet, run: WorkflowRun, step: Step, result: TaskResult | 
         status=_STATUS[step.state],
         conclusion=conclusion.value if conclusion else None,
         title=_title(outlet, step, result, conclusion),
-        summary=_summary(outlet, run, step, result, findings),
+        summary=_summary(outlet, run, step, result, findings, held=held),
         annotations=tuple(annotations(findings)) if step.done else (),
-        buttons=_buttons(step),
+        buttons=_buttons(run, step, findings),
         started_at=step.started_at,
         completed_at=step.finished_at if step.done else step.queued_at if waiting else None,
         details_url=outlet.run_url(),
@@ -180,8 +188,10 @@ def _summary(
     step: Step,
     result: TaskResult | None,
     findings: Sequence[Finding],
+    *,
+    held: Sequence[str],
 ) -> str:
-    blocks = [prose(outlet.redacted(run.reason), 500)]
+    blocks = [prose(outlet.redacted(run.reason), 500), *held]
     if result is not None:
         blocks.append(prose(outlet.redacted(result.summary), 8000))
         if result.failure is not None:
@@ -216,7 +226,11 @@ def _annotation(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _buttons(step: Step) -> tuple[Button, ...]:
+def _buttons(run: WorkflowRun, step: Step, findings: Sequence[Finding]) -> tuple[Button, ...]:
+    """Return what may be pressed; a fix is offered where Conductor could push one."""
     if step.state is StepState.WAITING:
         return (APPROVE, CANCEL)
-    return (RETRY,) if step.done else (CANCEL,)
+    if not step.done:
+        return (CANCEL,)
+    fixable = bool(findings) and run.change.number is not None and not run.change.from_fork
+    return (RETRY, FIX) if fixable else (RETRY,)

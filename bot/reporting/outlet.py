@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bot.github.answer import as_list, as_object
+from bot.github.app import Identity
 from bot.github.client import GitHubClient
 from bot.github.documents import document
 from bot.github.gateway import GitHub
 from bot.github.tokens import WRITE, Permissions
 from bot.reporting.render import MAX_BODY_BYTES, truncated
-from pipelines.model import WorkflowRun
+from pipelines.model import Change, Provenance, WorkflowRun
 
 Redact = Callable[[str], str]
 
@@ -59,6 +60,26 @@ class Outlet:
         """Return the App's number, which its check runs carry."""
         return (await self._github.identity()).app_id
 
+    @property
+    def change(self) -> Change:
+        """What the run works on."""
+        return self._run.change
+
+    @property
+    def run_id(self) -> str:
+        """The run on whose behalf something is written."""
+        return self._run.id
+
+    @property
+    def provenance(self) -> Provenance:
+        """What to sign into whatever may start work: this run is one more link of the chain."""
+        cause = self._run.trigger.provenance
+        return Provenance(root_run=cause.root_run or self._run.id, depth=cause.depth + 1)
+
+    async def identity(self) -> Identity:
+        """Return who the App is."""
+        return await self._github.identity()
+
     def run_url(self) -> str | None:
         """Return the address of the run's page, or None where no public address is set."""
         return f"{self._base_url}/runs/{self._run.id}" if self._base_url else None
@@ -66,6 +87,10 @@ class Outlet:
     def redacted(self, text: str) -> str:
         """Return text without secrets, for use before it is rendered and their shape is lost."""
         return self._redact(text)
+
+    async def get(self, path: str) -> Any:
+        """GET below the repository."""
+        return await self.client.getitem(self.root + path)
 
     async def post(self, path: str, data: Mapping[str, Any]) -> dict[str, Any]:
         """POST below the repository."""
