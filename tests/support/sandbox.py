@@ -1,5 +1,6 @@
 """Real sandboxes for tests: bubblewrap as installed, Docker by an engine of the test's own."""
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -7,29 +8,30 @@ import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from pipelines.integrations.containers.base import Sandbox
 from pipelines.integrations.containers.bubblewrap import Bubblewrap
+from pipelines.integrations.containers.docker import DockerRuntime
+from pipelines.integrations.containers.docker_sandbox import DockerOptions
+from pipelines.integrations.containers.engine import Engine, connect
 from pipelines.model import SandboxJob, SandboxResult
 from pipelines.ports import Snapshot
-from pipelines.system import SortableIds
+from pipelines.system import SortableIds, SystemClock
 
 HOSTILE = Path(__file__).parent.parent / "security" / "hostile"
 NO_SHA = "0" * 40
+T = TypeVar("T")
 
 
-def files(**texts: str) -> Snapshot:
-    """A snapshot of text files; ``__`` in a name stands for a slash, the suffix is .py."""
-    return Snapshot(
-        sha=NO_SHA,
-        files={f"{name.replace('__', '/')}.py": text.encode() for name, text in texts.items()},
-    )
+def files(texts: Mapping[str, str] | None = None) -> Snapshot:
+    """A snapshot of text files by path."""
+    return Snapshot(sha=NO_SHA, files={path: text.encode() for path, text in (texts or {}).items()})
 
 
 def hostile_files() -> Snapshot:
@@ -108,7 +110,20 @@ def docker_engine(folder: Path) -> Generator[str]:
             engine.wait(30)
 
 
+@asynccontextmanager
+async def docker(address: str) -> AsyncGenerator[DockerRuntime]:
+    """The engine's runtime with our small image, into which this machine's Python is mounted."""
+    options = DockerOptions(image=IMAGE, toolchains=PYTHON)
+    engine = Engine(connect(address))
+    runtime = DockerRuntime(engine, SortableIds(), SystemClock(), options=options)
+    try:
+        yield runtime
+    finally:
+        await runtime.close()
+
+
 IMAGE = "conductor-test:1"
+PYTHON = (Path(sys.prefix), Path(sys.base_prefix).resolve(), Path("/usr"))
 
 
 def _wait_for(engine: "subprocess.Popen[bytes]", socket: Path, log: Path) -> None:
@@ -152,3 +167,11 @@ def _import_image(folder: Path, address: str) -> None:
         ],
         check=True,
     )
+
+
+async def eventually(look: Callable[[], Awaitable[T | None]], seconds: float = 30.0) -> T:
+    """Look again and again until there is something to see."""
+    async with asyncio.timeout(seconds):
+        while (seen := await look()) is None:  # noqa: ASYNC110 - another process's state
+            await asyncio.sleep(0.1)
+        return seen

@@ -29,7 +29,7 @@ from pipelines.integrations.containers.local_process import (
     unpack,
     written,
 )
-from pipelines.integrations.target import DeploymentTarget
+from pipelines.integrations.target import MAX_LOG_BYTES, DeploymentTarget, needed, refuse_older
 from pipelines.model import EnvironmentPlan, Frozen, Release, ReleaseState
 from pipelines.ports import Clock, Snapshot
 
@@ -38,7 +38,6 @@ _RECORD, _LOCK = "service.json", "lock"
 _START_SECONDS = 10.0
 """How long a keeper may take to write itself down."""
 _ANSWER_SECONDS = 2.0
-_MAX_LOG = 64 * 1024
 
 Files = Callable[[Release], Awaitable[Snapshot]]
 """Gets the files of a release's commit."""
@@ -95,18 +94,11 @@ class LocalTarget(DeploymentTarget):
     async def release(self, release: Release) -> ReleaseState:
         """Start the commit beside what runs; the command is the environment's."""
         plan = release.environment
-        if not plan.command:
-            raise UserError(
-                f"The environment {plan.name!r} needs a `command` for its local target."
-            )
+        needed(plan, "command")
         async with self._held(plan, release.repository) as home:
             service = await self._settled(home, plan)
             if service.key != release.key:
-                if release.revision < service.revision:
-                    raise UserError(
-                        f"Revision {release.revision} of {plan.name} is older than revision "
-                        f"{service.revision}, which was released meanwhile."
-                    )
+                refuse_older(release, service.revision)
                 service = await self._taken(home, service, release)
             return self._told(service)
 
@@ -120,7 +112,7 @@ class LocalTarget(DeploymentTarget):
         home = self._home(environment, repository)
         service = _read(home)
         newest = service.candidate or service.failed or service.current
-        return output(home / newest.folder, lines, _MAX_LOG) if newest else ""
+        return output(home / newest.folder, lines, MAX_LOG_BYTES) if newest else ""
 
     async def stop(self) -> None:
         """End every service of the directory and remove what it left."""

@@ -1,0 +1,349 @@
+"""Sandbox in a container: one that nothing of the machine is mounted into, without any network."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipelines.errors import Retryable, UserError
+from pipelines.integrations.containers.base import Sandbox
+from pipelines.integrations.containers.collection import (
+    MAX_FILE_BYTES,
+    MISSING,
+    NOT_REGULAR,
+    TOO_LARGE,
+    Collected,
+    read_tar,
+    split,
+)
+from pipelines.integrations.containers.engine import DEPENDENCY, Attached, Engine, Refused
+from pipelines.integrations.containers.layout import Layout, archive, laid_out
+from pipelines.integrations.containers.output import Output
+from pipelines.integrations.containers.profile import OWNER, WORK
+from pipelines.model import SandboxInfo, SandboxJob, SandboxResult
+from pipelines.ports import Ids, Snapshot
+
+LABEL = "conductor.sandbox"
+_CPUS = 2
+_STEP_SECONDS = 60.0
+_SPARE_SECONDS = 300
+"""How long a container outlives its job at most if Conductor is killed."""
+_INODES = 200_000
+_OWN_PROCESSES = 8
+
+# The first process reaps what is orphaned, and ends by itself. Its second sleep is for when every
+# process but the first was killed and the results are taken.
+_FIRST = 'for seconds in "$0" 300 300; do sleep "$seconds" & wait $!; done'
+_LAY_IN = 'head -c "$0" | tar -xf - 2>&1'
+# The command's processes are to be chosen before the first one when memory runs out.
+_COMMAND = 'echo 1000 2>/dev/null >/proc/self/oom_score_adj; exec /bin/sh -c "$0"'
+_END_THE_REST = "kill -9 -1; exit 0"
+_LIMIT_MET = """
+cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control 2>/dev/null |
+  while read -r name count; do [ "$name" = oom_kill ] && [ "$count" -gt 0 ] && exit 64; done
+[ $? = 64 ] && exit 64
+for folder in "$0" /tmp; do
+  free=$(stat -f -c %a "$folder") && [ "$free" -le 16 ] && exit 65
+done
+exit 0
+"""
+_HAND_OVER = """
+p=. rest=$0/
+while [ -n "$rest" ]; do
+  p=$p/${rest%%/*} rest=${rest#*/}
+  if [ -L "$p" ]; then exit 66; fi
+done
+[ -e "$p" ] || exit 67
+[ -f "$p" ] || exit 68
+[ -r "$p" ] || exit 69
+[ "$(stat -c %h "$p")" = 1 ] || exit 70
+[ "$(stat -c %s "$p")" -le "$1" ] || exit 71
+exec tar -cf - "$p"
+"""
+_REASONS = {
+    66: f"{NOT_REGULAR} but a symbolic link, or behind one",
+    67: MISSING,
+    68: NOT_REGULAR,
+    69: f"{NOT_REGULAR} that can be read",
+    70: f"{NOT_REGULAR} but one of several hard links",
+    71: TOO_LARGE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DockerOptions:
+    """What the operator decides; a repository has no say in it but the image's name."""
+
+    image: str | None = None
+    """For jobs that name none."""
+    pull: bool = False
+    """Whether a missing image may be fetched from its registry."""
+    runtime: str | None = None
+    """``runsc`` for gVisor; None for the engine's default."""
+    toolchains: tuple[Path, ...] = ()
+    """Folders of the engine's machine that are seen read-only, under their own names."""
+
+
+class DockerSandbox(Sandbox):
+    """Runs each job in a container of its own, which is removed at the end whatever happened."""
+
+    def __init__(
+        self, engine: Engine, ids: Ids, info: SandboxInfo, options: DockerOptions | None = None
+    ) -> None:
+        self._engine = engine
+        self._ids = ids
+        self._info = info
+        self._options = options or DockerOptions()
+        self._running: set[str] = set()
+
+    @property
+    def info(self) -> SandboxInfo:
+        """Level 2, or 3 under gVisor."""
+        return self._info
+
+    async def run(self, job: SandboxJob, snapshot: Snapshot) -> SandboxResult:
+        """Run the job as ``Sandbox.run`` says; UserError if its image is not there."""
+        layout = laid_out(snapshot, job.edits)
+        image = await present(self._engine, job.image or self._options.image, self._options.pull)
+        body = container(job, layout, image, self._options)
+        made = await self._engine.call(
+            "POST",
+            "/containers/create",
+            query={"name": f"conductor-sandbox-{self._ids()}"},
+            body=body,
+        )
+        name = str(made["Id"])
+        self._running.add(name)
+        try:
+            await self._engine.call("POST", f"/containers/{name}/start")
+            return await self._run(name, job, layout, image)
+        except Refused as error:
+            # Whatever else is refused now is because the command ended the first process.
+            raise Retryable(f"The container ended early: {error}", dependency=DEPENDENCY) from error
+        finally:
+            self._running.discard(name)
+            await removed(self._engine, name)
+
+    async def close(self) -> None:
+        """Remove the containers that still run."""
+        for name in list(self._running):
+            await removed(self._engine, name)
+
+    async def _run(
+        self, name: str, job: SandboxJob, layout: Layout, image: Mapping[str, Any]
+    ) -> SandboxResult:
+        wanted, collected = split(job.collect)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await self._lay_in(name, layout)
+        output = Output()
+        late = False
+        code: int | None = None
+        try:
+            async with asyncio.timeout(job.timeout_seconds):
+                code = await self._command(name, job.command, output)
+        except TimeoutError:
+            late = True
+        limit = "time" if late else "output" if output.flooded else ""
+        if not limit:
+            await self._short(name, [_END_THE_REST])
+            limit = await self._limit_met(name) if code != 0 else ""
+        if wanted and limit in ("", "disk"):
+            await self._collect(name, wanted, collected)
+        for path in wanted:
+            if path not in collected.files:
+                collected.refused.setdefault(path, "the command was ended by a limit")
+        return SandboxResult(
+            sandbox=self.info,
+            exit_code=code if limit in ("", "disk") else None,
+            limit=limit,
+            output=output.text(),
+            files=collected.files,
+            refused=collected.refused,
+            seconds=loop.time() - started,
+            image=digest(image),
+        )
+
+    async def _lay_in(self, name: str, layout: Layout) -> None:
+        pieces = list(archive(layout, owner=OWNER))
+        size = sum(map(len, pieces))
+        said, code = await self._short(name, [_LAY_IN, str(size)], pieces)
+        if code != 0:
+            text = said.decode(errors="replace").strip()[-300:]
+            raise UserError(f"The files could not be laid into the container: {text or code}.")
+
+    async def _command(self, name: str, command: str, output: Output) -> int | None:
+        async with self._execution(name, [_COMMAND, command], stdin=False) as (id_, attached):
+            async for _, data in attached.output():
+                output.feed(data)
+                if output.flooded:
+                    return None
+        return await self._exit_code(id_)
+
+    async def _collect(self, name: str, wanted: Sequence[str], collected: Collected) -> None:
+        for path in wanted:
+            data, code = await self._short(name, [_HAND_OVER, path, str(MAX_FILE_BYTES)])
+            if code in _REASONS:
+                collected.refused[path] = _REASONS[code]
+            else:
+                read_tar(data, path, collected)
+
+    async def _short(
+        self, name: str, script: Sequence[str], stdin: Sequence[bytes] = ()
+    ) -> tuple[bytes, int | None]:
+        """Run a script of ours in the container; return its output, capped, and its status."""
+        said = bytearray()
+        try:
+            async with (
+                asyncio.timeout(_STEP_SECONDS),
+                self._execution(name, script, stdin=bool(stdin)) as (id_, attached),
+            ):
+                await attached.write(stdin)
+                async for stream, data in attached.output():
+                    if stream == 1 and len(said) <= MAX_FILE_BYTES + (1 << 16):
+                        said += data
+        except TimeoutError as error:
+            raise Retryable("A container does not answer.", dependency=DEPENDENCY) from error
+        return bytes(said), await self._exit_code(id_)
+
+    @asynccontextmanager
+    async def _execution(
+        self, name: str, script: Sequence[str], *, stdin: bool
+    ) -> AsyncGenerator[tuple[str, Attached]]:
+        body = {
+            "AttachStdin": stdin,
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "WorkingDir": WORK,
+            "User": f"{OWNER}:{OWNER}",
+            "Cmd": ["/bin/sh", "-c", *script],
+        }
+        made = await self._engine.call("POST", f"/containers/{name}/exec", body=body)
+        async with self._engine.attached(made["Id"]) as attached:
+            yield made["Id"], attached
+
+    async def _exit_code(self, execution: str) -> int | None:
+        found = await self._engine.call("GET", f"/exec/{execution}/json")
+        return found.get("ExitCode")
+
+    async def _limit_met(self, name: str) -> Literal["", "memory", "disk"]:
+        """Say which limit a command that failed had met."""
+        # The engine itself tells of memory only when the first process was the one killed.
+        _, code = await self._short(name, [_LIMIT_MET, WORK])
+        return "memory" if code == 64 else "disk" if code == 65 else ""
+
+
+def container(
+    job: SandboxJob, layout: Layout, image: Mapping[str, Any], options: DockerOptions
+) -> dict[str, Any]:
+    """Return the whole profile of a sandbox's container."""
+    memory = job.memory_bytes + layout.size
+    work, scratch = layout.size + job.memory_bytes // 2, job.memory_bytes // 4
+    config: Mapping[str, Any] = image.get("Config") or {}
+    inherited = dict(each.partition("=")[::2] for each in config.get("Env") or ())
+    path = [str(folder / "bin") for folder in options.toolchains]
+    environment = inherited | {
+        "PATH": ":".join([*path, inherited.get("PATH") or "/usr/local/bin:/usr/bin:/bin"]),
+        "HOME": "/tmp",  # noqa: S108 - the container's own
+        "CI": "1",
+        "CONDUCTOR_SANDBOX": "docker",
+    }
+    written = f"rw,nosuid,nodev,exec,mode=1777,nr_inodes={_INODES}"
+    memory_backed = {
+        # What an image declares as a volume would else be a writable folder of the machine.
+        **dict.fromkeys(config.get("Volumes") or (), f"{written},size={scratch}"),
+        "/tmp": f"{written},size={scratch}",  # noqa: S108
+        WORK: f"{written},size={work}",
+    }
+    return {
+        "Image": image["Id"],
+        "Entrypoint": ["/bin/sh", "-c", _FIRST],
+        "Cmd": [str(int(job.timeout_seconds) + _SPARE_SECONDS)],
+        "User": f"{OWNER}:{OWNER}",
+        "WorkingDir": WORK,
+        "Hostname": "sandbox",
+        "Env": [f"{name}={value}" for name, value in (environment | job.environment).items()],
+        "Healthcheck": {"Test": ["NONE"]},
+        "Labels": {LABEL: "1"},
+        "HostConfig": {
+            "NetworkMode": "none",
+            "ReadonlyRootfs": True,
+            "Privileged": False,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges"],
+            "PidsLimit": job.processes + _OWN_PROCESSES,
+            "Memory": memory,
+            "MemorySwap": memory,
+            "NanoCpus": _CPUS * 10**9,
+            "Ulimits": [
+                {"Name": "nofile", "Soft": 1024, "Hard": 1024},
+                {"Name": "core", "Soft": 0, "Hard": 0},
+                {"Name": "fsize", "Soft": work, "Hard": work},
+            ],
+            "Tmpfs": memory_backed,
+            "ShmSize": 64 << 20,
+            "Binds": [f"{folder}:{folder}:ro" for folder in options.toolchains],
+            "IpcMode": "private",
+            "CgroupnsMode": "private",
+            "LogConfig": {"Type": "none"},
+            "RestartPolicy": {"Name": "no"},
+            "AutoRemove": True,
+            **({"Runtime": options.runtime} if options.runtime else {}),
+        },
+    }
+
+
+async def present(engine: Engine, image: str | None, pull: bool) -> Mapping[str, Any]:
+    """Return what the engine knows of an image; UserError if it is not there and may not be."""
+    if not image:
+        raise UserError("The Docker sandbox needs an image: name one with `image:`.")
+    try:
+        return await engine.call("GET", f"/images/{image}/json")
+    except Refused as error:
+        if error.status != 404:
+            raise
+    if not pull:
+        raise UserError(
+            f"The image {image!r} is not on this engine and may not be pulled; "
+            f"pull it there (`docker pull {image}`) or name another one."
+        )
+    return await _pulled(engine, image)
+
+
+async def _pulled(engine: Engine, image: str) -> Mapping[str, Any]:
+    name, tag = image, ""
+    if "@" not in image and ":" not in image.rpartition("/")[2]:
+        tag = "latest"
+    query = {"fromImage": name} | ({"tag": tag} if tag else {})
+    async for line in engine.lines("/images/create", query, (), seconds=600.0):
+        if problem := line.get("error"):
+            raise UserError(f"The image {image!r} could not be pulled: {str(problem)[:300]}.")
+    return await engine.call("GET", f"/images/{image}/json")
+
+
+def digest(image: Mapping[str, Any]) -> str:
+    """Return an image's name with its digest, or its id where no registry gave it one."""
+    digests = image.get("RepoDigests") or ()
+    return str(digests[0] if digests else image["Id"])
+
+
+async def removed(engine: Engine, name: str) -> None:
+    """Kill and remove a container with its volumes; nothing to do if it is gone."""
+    try:
+        await engine.call("DELETE", f"/containers/{name}", query={"force": "true", "v": "true"})
+    except Refused as error:
+        if error.status not in (404, 409):
+            raise
+    await _gone(engine, name)
+
+
+async def _gone(engine: Engine, name: str) -> None:
+    try:
+        await engine.call(
+            "POST", f"/containers/{name}/wait", query={"condition": "removed"}, seconds=30.0
+        )
+    except Refused as error:
+        if error.status != 404:
+            raise
