@@ -292,7 +292,7 @@ async def read_capped(response: httpx2.Response, max_bytes: int) -> bytes:
     if encoding not in ("", "identity"):
         raise TooLarge("the answer is encoded without being asked")
     body = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in response.aiter_bytes():
         body += chunk
         if len(body) > max_bytes:
             raise TooLarge(f"the answer is larger than {max_bytes} bytes")
