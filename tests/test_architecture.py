@@ -79,7 +79,12 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "anthropic": ("pipelines.integrations.llm.anthropic",),
     "openai": ("pipelines.integrations.llm.openai",),
     "sqlite3": ("pipelines.stores.sqlite",),
-    "yaml": ("pipelines.config.loader", "pipelines.config.reader"),
+    "yaml": (
+        "pipelines.config.loader",
+        "pipelines.config.reader",
+        "pipelines.agents.testdata.schemas.documents",
+    ),
+    "jsonschema": ("pipelines.agents.testdata.validation",),
     "graphql": ("bot.simulator",),
     "prometheus_client": (
         "bot.telemetry",

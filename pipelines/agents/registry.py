@@ -4,6 +4,7 @@ from pipelines.agents.base import BaseAgent
 from pipelines.agents.deploying import DeployAgent
 from pipelines.agents.monitor import MonitorAgent
 from pipelines.agents.review import ReviewAgent
+from pipelines.agents.testdata import TestDataAgent
 from pipelines.agents.testing import TestAgent
 from pipelines.errors import UserError
 
@@ -14,6 +15,7 @@ AGENTS: dict[str, type[BaseAgent]] = {
         MonitorAgent,
         ReviewAgent,
         TestAgent,
+        TestDataAgent,
     )
 }
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pipelines.agents.fence import presentable
 from pipelines.agents.testing.execution import Ran
 from pipelines.agents.testing.reports import Claims
 from pipelines.model import CaseResult
@@ -100,7 +101,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def code(name: str) -> str:
     """Return a stranger's words as one span of Markdown code."""
-    return f"`{' '.join(name.replace('`', chr(39)).split())[:200]}`"
+    return f"`{' '.join(presentable(name).replace('`', chr(39)).split())[:200]}`"
 
 
 def block(text: str) -> str:
