@@ -306,6 +306,8 @@ def is_public(address: Address) -> bool:
     """
     if not address.is_global or address.is_multicast or address.is_reserved:
         return False
+    if address in _METADATA:
+        return False
     if isinstance(address, ipaddress.IPv4Address):
         return address not in ipaddress.ip_network("192.88.99.0/24")
     return address in _GLOBAL_UNICAST and not any(address in each for each in _TRANSLATED)
