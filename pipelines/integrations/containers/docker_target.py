@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pipelines.errors import Retryable, UserError
+from pipelines.errors import Retryable
 from pipelines.integrations.containers.docker_sandbox import present, removed
 from pipelines.integrations.containers.engine import Engine, Refused
-from pipelines.integrations.target import DeploymentTarget
+from pipelines.integrations.target import (
+    MAX_LOG_BYTES,
+    DeploymentTarget,
+    image_of,
+    refuse_older,
+)
 from pipelines.model import EnvironmentPlan, Release, ReleaseState
 from pipelines.ports import Clock
 
 _LABEL = "conductor.release"
 _MOST_RESTARTS = 3
-_MOST_LOG = 64 * 1024
 STEADY_SECONDS = 5
 """How long a container without a health check of its own must run before it counts as ready."""
 Phase = Literal["progressing", "ready", "failed"]
@@ -55,6 +59,10 @@ class _Released:
         return self.labels.get(f"{_LABEL}.key", "")
 
     @property
+    def made(self) -> str:
+        return str(self.found["Created"])
+
+    @property
     def started(self) -> bool:
         return self.found["State"]["Status"] != "created"
 
@@ -75,12 +83,8 @@ class DockerTarget(DeploymentTarget):
         """Create and start the release's container unless it is there; waits for nothing."""
         containers = await self._containers(release.environment, release.repository)
         same = next((each for each in containers if each.key == release.key), None)
-        newest = containers[0].revision if containers else 0
-        if same is None and newest >= release.revision:
-            raise UserError(
-                f"Revision {newest} of {release.environment.name!r} is there already; "
-                f"revision {release.revision} is too old to be released."
-            )
+        if same is None and containers:
+            refuse_older(release, containers[0].revision)
         name = same.name if same else await self._create(release)
         if same is None or not same.started:
             await self._start(name)
@@ -114,7 +118,7 @@ class DockerTarget(DeploymentTarget):
             return ""
         query = {"stdout": "true", "stderr": "true", "tail": str(max(1, lines))}
         path = f"/containers/{containers[0].name}/logs"
-        return (await self._engine.text(path, query, _MOST_LOG)).decode(errors="replace")
+        return (await self._engine.text(path, query, MAX_LOG_BYTES)).decode(errors="ignore")
 
     async def close(self) -> None:
         """Close connections; what runs goes on running."""
@@ -136,10 +140,10 @@ class DockerTarget(DeploymentTarget):
                     raise
                 continue
             found.append(_Released(each["Id"], details["Config"]["Labels"], details))
-        return sorted(found, key=lambda one: one.revision, reverse=True)
+        return sorted(found, key=lambda one: (one.revision, one.made), reverse=True)
 
     async def _create(self, release: Release) -> str:
-        image = await present(self._engine, _image(release), self._publication.pull)
+        image = await present(self._engine, image_of(release), self._publication.pull)
         # A second one that releases the same at the same time meets the same name.
         text = f"{release.repository_id}/{release.environment.name}/{release.key}"
         name = f"conductor-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
@@ -199,15 +203,6 @@ def _phase(found: Mapping[str, Any], now: datetime) -> tuple[Phase, str]:
         if (now - started).total_seconds() >= STEADY_SECONDS:
             return "ready", ""
     return "progressing", f"{state['Status']}, health check {health}"
-
-
-def _image(release: Release) -> str:
-    image = release.environment.image
-    if not image:
-        raise UserError(
-            f"The environment {release.environment.name!r} needs an `image` for target `docker`."
-        )
-    return image.replace("{sha}", release.sha)
 
 
 def _container(

@@ -76,44 +76,48 @@ def end_the_rest() -> None:
             return
 
 
-def opened(path: str) -> int:
-    """Open a file for reading without following a link anywhere on the way to it."""
-    folder = os.open(WORK, os.O_RDONLY | os.O_DIRECTORY)
-    *parents, name = path.split("/")
-    for parent in parents:
-        inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+def opened(root: str, path: str) -> int:
+    """Open a file under a folder for reading without following a link on the way to it."""
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        *parents, name = path.split("/")
+        for parent in parents:
+            inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+        return os.open(name, flags, dir_fd=folder)
+    finally:
         os.close(folder)
-        folder = inner
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-    handle = os.open(name, flags, dir_fd=folder)
-    os.close(folder)
-    return handle
+
+
+def taken(root: str, path: str) -> tuple[str, bytes]:
+    """Return the reason why a wanted file is not taken, empty if it is, and its bytes."""
+    try:
+        handle = opened(root, path)
+    except FileNotFoundError:
+        return "missing", b""
+    except OSError as error:
+        link = error.errno in (errno.ELOOP, errno.ENOTDIR)
+        return LINK if link else f"not a regular file that can be read ({error.strerror})", b""
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            return "not a regular file", b""
+        if found.st_nlink != 1:
+            return "not a regular file but one of several hard links", b""
+        if found.st_size > MAX_FILE_BYTES:
+            return "larger than 10 MiB", b""
+        with open(handle, "rb", closefd=False) as file:
+            return "", file.read(MAX_FILE_BYTES + 1)
+    finally:
+        os.close(handle)
 
 
 def hand_over(path: str, stream: BinaryIO) -> None:
     """Write a wanted file to the stream, or why it is not taken."""
-    head: dict[str, object] = {"path": path}
-    data = b""
-    try:
-        handle = opened(path)
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            head["refused"] = "not a regular file"
-        elif found.st_nlink != 1:
-            head["refused"] = "not a regular file but one of several hard links"
-        elif found.st_size > MAX_FILE_BYTES:
-            head["refused"] = "larger than 10 MiB"
-        else:
-            with open(handle, "rb") as file:  # noqa: PTH123 - an open descriptor
-                data = file.read(MAX_FILE_BYTES + 1)
-            head["size"] = len(data)
-    except FileNotFoundError:
-        head["refused"] = "missing"
-    except OSError as error:
-        link = error.errno in (errno.ELOOP, errno.ENOTDIR)
-        head["refused"] = (
-            LINK if link else f"not a regular file that can be read ({error.strerror})"
-        )
+    reason, data = taken(WORK, path)
+    head = {"path": path, "refused": reason} if reason else {"path": path, "size": len(data)}
     stream.write(json.dumps(head).encode() + b"\n" + data)
 
 
