@@ -28,12 +28,14 @@ def version() -> None:
 
 def _register() -> None:
     """Add the commands; each module keeps its heavy imports inside its command."""
-    from bot.cli import configuration, demo, local, server  # noqa: PLC0415  (breaks the cycle)
+    from bot.cli import configuration, data, demo, local, runs, server  # noqa: PLC0415  (breaks the cycle)
 
     configuration.add_to(app)
     local.add_to(app)
     server.add_to(app)
     demo.add_to(app)
+    runs.add_to(app)
+    data.add_to(app)
 
 
 def main() -> NoReturn:

@@ -1,19 +1,17 @@
 """What follows when an installation goes: its runs stop, its records are deleted."""
 
 from bot.events.installations import InstallationChanged
-from pipelines.orchestration import keys
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.coordinator import Coordinator
 from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.transitions import CancelRequested
 from pipelines.ports import Batch, Write
-from pipelines.stores.backend import StorageBackend, key
+from pipelines.stores import tenancy
+from pipelines.stores.backend import StorageBackend
+from pipelines.stores.tenancy import Scope
 
-PURGED = (
-    *("run", "result", "group", "checks", "effect"),
-    *("pause", "dismissal", "turnstile"),
-)
-"""Kinds of record that begin with the installation and go with it; what it spent is kept."""
+KEPT = ("spend/", "live/")
+"""What it spent is kept for the operator's books; the marks of live runs go as those stop."""
 _PAGE = 200
 
 
@@ -39,11 +37,12 @@ class Installations:
             stopped = await self._stop(f"{change.installation_id}/")
             if change.action == "suspend":
                 return f"Suspended; {stopped} runs cancelled."
-            deleted = await self._purge(str(change.installation_id))
+            deleted = await self._purge(Scope(change.installation_id))
             return f"Uninstalled; {stopped} runs cancelled, {deleted} records deleted."
         tenants = [f"{change.installation_id}/{number}" for number in change.removed]
         stopped = sum([await self._stop(tenant, whole=True) for tenant in tenants])
-        deleted = sum([await self._purge(*tenant.split("/")) for tenant in tenants])
+        scopes = [Scope(change.installation_id, number) for number in change.removed]
+        deleted = sum([await self._purge(scope) for scope in scopes])
         if tenants:
             return f"Repositories removed; {stopped} runs cancelled, {deleted} records deleted."
         return "Nothing is kept for an installation in advance."
@@ -58,14 +57,10 @@ class Installations:
                 count += 1
         return count
 
-    async def _purge(self, *tenant: str) -> int:
-        writes: list[Write] = []
-        for kind in PURGED:
-            async for name, _ in self._store.scan(f"{key(kind, *tenant)}/"):
-                writes.append(Write(name, None))
-        async for name, record in self._store.scan(keys.RECENT):
-            if f"/{'/'.join(tenant)}/" in name and record:
-                writes.append(Write(name, None))
+    async def _purge(self, scope: Scope) -> int:
+        """Delete every record of the scope; its deliveries' bodies go after their seven days."""
+        found = tenancy.owned(self._store, scope)
+        writes = [Write(key, None) async for key, _ in found if not key.startswith(KEPT)]
         for start in range(0, len(writes), _PAGE):
             await self._bus.commit(Batch(writes=writes[start : start + _PAGE]))
         return len(writes)
