@@ -57,7 +57,7 @@ def refused_path(path: str, protected: Sequence[str] = (), *, ships: bool = Fals
     ``protected`` are globs of the configuration; ``ships`` is for the devops agent, to which
     ``SHIPPING`` is open. Raises GlobError for a pattern that cannot be used.
     """
-    return _misshapen(path) or _protected(path, protected, ships=ships)
+    return refused_shape(path) or _protected(path, protected, ships=ships)
 
 
 def refused_content(content: str) -> str | None:
@@ -77,7 +77,8 @@ def refused_content(content: str) -> str | None:
     return None
 
 
-def _misshapen(path: str) -> str | None:
+def refused_shape(path: str) -> str | None:
+    """Return why a path is none that a file of a repository should have, or None if it is fine."""
     try:
         size = len(path.encode("utf-8"))
     except UnicodeEncodeError:

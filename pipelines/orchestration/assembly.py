@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from pipelines.agents.registry import AGENTS
+from pipelines.integrations.notifications.base import Notifier
+from pipelines.orchestration.acting import Acting
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.coordinator import Coordinator, Timers
 from pipelines.orchestration.dispatch import Handler
@@ -10,12 +12,15 @@ from pipelines.orchestration.engine import WorkflowEngine
 from pipelines.orchestration.error_handler import ErrorHandler
 from pipelines.orchestration.execution import Execution
 from pipelines.orchestration.facts import FactFinder
+from pipelines.orchestration.memory import Memory
+from pipelines.orchestration.outlets import Observatories, Outlets, Targets
 from pipelines.orchestration.policy import PolicyEngine
 from pipelines.orchestration.publication import Publication
 from pipelines.orchestration.reports import Reports
 from pipelines.orchestration.standing import Standing
 from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.work import EFFECTS, REPORTS, TIMERS
+from pipelines.orchestration.workplace import Sandboxes, Site
 from pipelines.ports import AgentRunner, Clock, Ids, Reporter, Rng, Source
 from pipelines.stores.backend import StorageBackend
 
@@ -37,6 +42,16 @@ class Outside:
     worker: str = "local"
     """The name that agents' records carry."""
     day_budget_usd: float | None = None
+    sandboxes: Sandboxes | None = None
+    """None: nothing can be run, which agents say."""
+    targets: Targets | None = None
+    """None: nothing can be deployed."""
+    observatories: Observatories | None = None
+    """None: nothing is measured, which is no breach."""
+    notifier: Notifier | None = None
+    """None: operators are not told."""
+    memory: Memory | None = None
+    """None: nothing is learned and no work of agents is kept beyond results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +81,17 @@ def orchestrate(outside: Outside) -> Orchestration:
     facts = FactFinder(
         state=state,
         standing=standing,
+        source=outside.source,
         clock=clock,
         agents=agents,
         day_budget_usd=outside.day_budget_usd,
     )
+    site = _site(outside, state, policy, facts, errors)
     execution = Execution(
         coordinator=coordinator,
         runner=outside.runner,
         worker=outside.worker,
-        source=outside.source,
+        site=site,
         policy=policy,
         facts=facts,
         errors=errors,
@@ -82,14 +99,7 @@ def orchestrate(outside: Outside) -> Orchestration:
         clock=clock,
     )
     publication = Publication(
-        coordinator=coordinator,
-        state=state,
-        reporter=outside.reporter,
-        policy=policy,
-        facts=facts,
-        errors=errors,
-        bus=bus,
-        clock=clock,
+        coordinator=coordinator, state=state, acting=site.acting, bus=bus, clock=clock
     )
     reports = Reports(
         coordinator=coordinator,
@@ -106,3 +116,37 @@ def orchestrate(outside: Outside) -> Orchestration:
         TIMERS: Timers(coordinator),
     }
     return Orchestration(state, coordinator, standing, errors, execution, handlers)
+
+
+def _site(
+    outside: Outside,
+    state: StateManager,
+    policy: PolicyEngine,
+    facts: FactFinder,
+    errors: ErrorHandler,
+) -> Site:
+    """Put together what acts, for tasks and for the publication of their results."""
+    outlets = Outlets(
+        reporter=outside.reporter,
+        errors=errors,
+        targets=outside.targets,
+        observatories=outside.observatories,
+        notifier=outside.notifier,
+    )
+    acting = Acting(
+        state=state,
+        outlets=outlets,
+        policy=policy,
+        facts=facts,
+        bus=outside.bus,
+        clock=outside.clock,
+    )
+    return Site(
+        source=outside.source,
+        state=state,
+        acting=acting,
+        outlets=outlets,
+        bus=outside.bus,
+        sandboxes=outside.sandboxes,
+        memory=outside.memory,
+    )

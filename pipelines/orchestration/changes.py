@@ -15,13 +15,15 @@ from pipelines.model import (
     WorkflowRun,
 )
 from pipelines.orchestration.bus.base import MessageBus
-from pipelines.orchestration.engine import WorkflowEngine, new_run
-from pipelines.orchestration.news import ENDINGS, endings
+from pipelines.orchestration.engine import WorkflowEngine
+from pipelines.orchestration.news import ENDINGS, FEEDBACK, endings, sent_back
+from pipelines.orchestration.runs import new_run
 from pipelines.orchestration.state import RunChange, StateManager
 from pipelines.orchestration.transitions import (
     Abort,
     Command,
     Dispatch,
+    Feedback,
     Report,
     RunEvent,
     Started,
@@ -157,6 +159,7 @@ class Changes:
             title=result.title,
             outputs=result.outputs,
             effects=len(result.effects),
+            feedback=result.feedback,
         )
         claimed = StepClaimed(step=step.name, attempt=1)
         await self._begin(run, older, Started(), claimed, finished)
@@ -178,11 +181,17 @@ class Changes:
         await self._bus.commit(Batch(writes=writes, messages=work, settled=self._settled))
         for run_id, commands in self._commands.items():
             for command in commands:
-                if isinstance(command, Abort):
-                    await self._bus.publish(ABORTS, f"{run_id}/{command.step}/{command.attempt}")
+                await self._tell(run_id, command)
         for change in changed:
             for ending in endings(change.before, change.after):
                 await self._bus.publish(ENDINGS, ending)
+
+    async def _tell(self, run_id: str, command: Command) -> None:
+        """Publish what is news and no work."""
+        if isinstance(command, Abort):
+            await self._bus.publish(ABORTS, f"{run_id}/{command.step}/{command.attempt}")
+        if isinstance(command, Feedback):
+            await self._bus.publish(FEEDBACK, sent_back(self._after[run_id], command))
 
     # --- what gathering consists of --------------------------------------------------------------
 

@@ -12,7 +12,9 @@ What holds for every run:
 * Every state except ``pending`` has a deadline, so no run is live for ever: ``queued`` counts from
   when the step first became ready, over all retries and parks; ``running`` from the claim;
   ``publishing`` from the result; ``waiting`` from when approval was asked for. An approval starts
-  the time in the queue anew.
+  the time in the queue, or that for publishing, anew.
+* A step that waits with ``held`` has its result: an approval leads to the publication of exactly
+  what is stored, never to another attempt, and only consents given since then are on the step.
 * When a run is cancelled or superseded, effects that were not carried out yet never are; those
   already on GitHub stay there. Whoever publishes reads the run again before each effect.
 """
@@ -23,12 +25,11 @@ from typing import Any
 
 from pipelines.config.conditions import parse
 from pipelines.model import (
-    Change,
     Conclusion,
+    FeedbackPayload,
     RunState,
     Step,
     StepState,
-    Trigger,
     WorkflowRun,
 )
 from pipelines.orchestration.graph import graph_of
@@ -39,7 +40,9 @@ from pipelines.orchestration.transitions import (
     CancelRequested,
     Command,
     Dispatch,
+    EffectsHeld,
     EffectsPublished,
+    Feedback,
     Publish,
     Report,
     RunEvent,
@@ -55,46 +58,9 @@ from pipelines.orchestration.transitions import (
     Wake,
 )
 
-
-def new_run(
-    *,
-    run_id: str,
-    workflow: str,
-    trigger: Trigger,
-    change: Change,
-    config_sha: str,
-    group: str,
-    generation: int,
-    steps: Sequence[Step],
-    budget_usd: float,
-    now: datetime,
-    ignore: tuple[str, ...] = (),
-    cancel_superseded: bool = True,
-    rerun_of: str | None = None,
-) -> WorkflowRun:
-    """Return a run that ``Started`` can set going.
-
-    Raises ``GraphError`` for needs without an order, ``ConditionError`` for an unreadable `if`.
-    """
-    graph_of(steps)
-    for step in steps:
-        parse(step.condition)
-    return WorkflowRun(
-        id=run_id,
-        workflow=workflow,
-        trigger=trigger,
-        change=change,
-        config_sha=config_sha,
-        group=group,
-        generation=generation,
-        steps=tuple(steps),
-        budget_usd=budget_usd,
-        ignore=ignore,
-        cancel_superseded=cancel_superseded,
-        rerun_of=rerun_of,
-        created_at=now,
-        updated_at=now,
-    )
+_OfAttempt = (
+    StepClaimed | StepFinished | StepFailed | EffectsPublished | EffectsHeld | ApprovalNeeded
+)
 
 
 class WorkflowEngine:
@@ -125,6 +91,7 @@ class _Draft:
         self._limits = limits
         self._steps = {step.name: step for step in run.steps}
         self._usage = run.usage
+        self._feedback = run.feedback
         self._stopped = ""
         self._commands: list[Command] = []
         self.changed = False
@@ -144,7 +111,7 @@ class _Draft:
                 self._fail(event)
             case EffectsPublished():
                 self._published(event)
-            case ApprovalNeeded():
+            case ApprovalNeeded() | EffectsHeld():
                 self._wait(event)
             case StepApproved():
                 self._approve(event)
@@ -181,6 +148,7 @@ class _Draft:
         update: dict[str, Any] = {
             "steps": steps,
             "usage": self._usage,
+            "feedback": self._feedback,
             "updated_at": self._now,
             "version": self._run.version + 1,
         }
@@ -212,15 +180,23 @@ class _Draft:
         if not step:
             return
         step = self._set(step, title=event.title, outputs=event.outputs, has_result=True)
-        if not event.effects:
+        if event.feedback:
+            self._handle_feedback(step, event.feedback)
+        if event.effects:
+            self._publish(self._set(step, conclusion=event.conclusion))
+        else:
             self._end(step, event.conclusion, event.title)
+
+    def _handle_feedback(self, step: Step, payload: FeedbackPayload) -> None:
+        """Keep what a monitor sends back to development, once a fingerprint, and pass it on."""
+        if any(known.fingerprint == payload.fingerprint for known in self._feedback):
             return
-        self._set(
-            step,
-            state=StepState.PUBLISHING,
-            conclusion=event.conclusion,
-            deadline=self._after(self._limits.publish_seconds),
-        )
+        self._feedback += (payload,)
+        self._commands.append(Feedback(step=step.name, payload=payload))
+
+    def _publish(self, step: Step) -> None:
+        deadline = self._after(self._limits.publish_seconds)
+        self._set(step, state=StepState.PUBLISHING, deadline=deadline)
         self._commands.append(Publish(step=step.name, attempt=step.attempt))
 
     def _fail(self, event: StepFailed) -> None:
@@ -243,19 +219,24 @@ class _Draft:
             conclusion = event.conclusion or step.conclusion or Conclusion.NEUTRAL
             self._end(step, conclusion, step.title if event.title is None else event.title)
 
-    def _wait(self, event: ApprovalNeeded) -> None:
-        step = self._current(event, StepState.QUEUED, StepState.RUNNING)
-        if step:
-            self._set(
-                step,
-                state=StepState.WAITING,
-                title=event.title,
-                approval_level=event.level,
-                uncounted=step.uncounted + 1,
-                budget_usd=0.0,
-                not_before=None,
-                deadline=self._after(self._limits.approval_seconds),
-            )
+    def _wait(self, event: ApprovalNeeded | EffectsHeld) -> None:
+        """Wait for consent; what was consented to before the result does not count for effects."""
+        held = isinstance(event, EffectsHeld)
+        states = (StepState.PUBLISHING,) if held else (StepState.QUEUED, StepState.RUNNING)
+        step = self._current(event, *states)
+        if not step or step.held:
+            return
+        if held:
+            step = self._set(step, held=True, approvals=())
+        else:
+            step = self._set(step, uncounted=step.uncounted + 1, budget_usd=0.0, not_before=None)
+        self._set(
+            step,
+            state=StepState.WAITING,
+            title=event.title,
+            approval_level=event.level,
+            deadline=self._after(self._limits.approval_seconds),
+        )
 
     def _approve(self, event: StepApproved) -> None:
         step = self._steps.get(event.step)
@@ -263,8 +244,11 @@ class _Draft:
             return
         if event.head_sha not in (None, self._run.change.head_sha):
             return
-        approvals = (*step.approvals, event.approval)
-        self._queue(self._set(step, approvals=approvals, queued_at=self._now))
+        step = self._set(step, approvals=(*step.approvals, event.approval))
+        if step.held:
+            self._publish(step)
+        else:
+            self._queue(self._set(step, queued_at=self._now))
 
     def _expire(self) -> None:
         for step in self._live():
@@ -286,7 +270,7 @@ class _Draft:
 
     def _current(
         self,
-        event: StepClaimed | StepFinished | StepFailed | EffectsPublished | ApprovalNeeded,
+        event: _OfAttempt,
         *states: StepState,
     ) -> Step | None:
         """Return the step that the event is about, or None if the event is stale."""

@@ -13,7 +13,6 @@ from pipelines.errors import ConductorError
 from pipelines.model import (
     AgentStatus,
     Conclusion,
-    Failure,
     Step,
     StepState,
     Task,
@@ -31,6 +30,7 @@ from pipelines.orchestration.facts import FactFinder
 from pipelines.orchestration.leases import NoLongerWanted, under_lease
 from pipelines.orchestration.policy import Deny, PolicyEngine, RequireApproval
 from pipelines.orchestration.records import AgentRecord
+from pipelines.orchestration.tasks import Tasks, checked
 from pipelines.orchestration.transitions import (
     ApprovalNeeded,
     RunEvent,
@@ -39,22 +39,14 @@ from pipelines.orchestration.transitions import (
     StepFinished,
     StepSpent,
 )
-from pipelines.orchestration.work import Job, job_of
-from pipelines.ports import AgentRunner, Clock, Lease, Source, Write
+from pipelines.orchestration.work import Job, job_of, step_at
+from pipelines.orchestration.workplace import Site, TaskWorkplace
+from pipelines.ports import AgentRunner, Clock, Lease, Write
 
 log = structlog.get_logger(__name__)
 
 CLAIMABLE = (StepState.QUEUED, StepState.RUNNING)
 """A task that is redelivered finds its step running: the worker before died of something."""
-
-
-def step_at(run: WorkflowRun | None, job: Job, *states: StepState) -> Step | None:
-    """Return the step that a job is about, or None if the run has gone on without it."""
-    if run is None or not run.live:
-        return None
-    found = next((step for step in run.steps if step.name == job.step), None)
-    current = found and found.attempt == job.attempt and found.state in states
-    return found if current else None
 
 
 @dataclass(slots=True)
@@ -76,7 +68,7 @@ class Execution:
         *,
         coordinator: Coordinator,
         runner: AgentRunner,
-        source: Source,
+        site: Site,
         policy: PolicyEngine,
         facts: FactFinder,
         errors: ErrorHandler,
@@ -88,7 +80,8 @@ class Execution:
         self._worker = worker
         self._coordinator = coordinator
         self._runner = runner
-        self._source = source
+        self._site = site
+        self._tasks = Tasks(site.source, facts, site.memory)
         self._policy = policy
         self._facts = facts
         self._errors = errors
@@ -151,7 +144,7 @@ class Execution:
 
     async def _refusal(self, run: WorkflowRun, step: Step) -> RunEvent | None:
         """Return what happens instead of the task, if policy says so."""
-        verdict = self._policy.check_task(run, step, await self._facts(run))
+        verdict = self._policy.check_task(run, step, await self._facts(run, step))
         if isinstance(verdict, Deny):
             return StepFailed(
                 step=step.name,
@@ -165,65 +158,54 @@ class Execution:
             )
         return None
 
-    async def _task(self, run: WorkflowRun, step: Step) -> Task:
-        assert step.deadline is not None, "a running step has a deadline"
-        left = await self._facts.left_today(run)
-        return Task(
-            run_id=run.id,
-            step=step.name,
-            agent=step.agent,
-            attempt=step.attempt,
-            trigger=run.trigger,
-            change=run.change,
-            options=step.options,
-            inputs=inputs_of(run, step),
-            models=step.models,
-            ignore=run.ignore,
-            budget_usd=step.budget_usd if left is None else min(step.budget_usd, left),
-            deadline=step.deadline,
-            tainted=tainted(run, step),
-        )
-
     # --- during ----------------------------------------------------------------------------------
 
     async def _run(self, lease: Lease, job: Job, run: WorkflowRun, step: Step) -> None:
-        task, spent = await self._task(run, step), _Spent()
+        spent = _Spent()
         try:
-            await self._see_through(lease, job, step, task, spent)
+            await self._see_through(lease, job, run, step, spent)
         except BaseException:
             await self._charge(lease, spent.usage)
             raise
 
     async def _see_through(
-        self, lease: Lease, job: Job, step: Step, task: Task, spent: "_Spent"
+        self, lease: Lease, job: Job, run: WorkflowRun, step: Step, spent: "_Spent"
     ) -> None:
         wanted = partial(self._wanted, lease.message.tenant, job)
+        work = self._attempt(run, step, spent)
         try:
-            outcome = await under_lease(
-                lease, self._attempt(task, spent), bus=self._bus, clock=self._clock, wanted=wanted
+            task, outcome = await under_lease(
+                lease, work, bus=self._bus, clock=self._clock, wanted=wanted
             )
         except NoLongerWanted:
             await self._stop(lease, step, spent.usage)
             return
-        if isinstance(outcome, TaskResult) and outcome.failure is None:
-            await self._finish(lease, step, outcome)
+        if task is not None and isinstance(outcome, TaskResult) and outcome.failure is None:
+            await self._finish(lease, run, step, task, outcome)
         else:
             await self._fail(lease, step, outcome, spent.usage)
 
-    async def _attempt(self, task: Task, spent: "_Spent") -> TaskResult | Exception:
-        """Return what the agent returned or raised; register it, so that it can be aborted."""
+    async def _attempt(
+        self, run: WorkflowRun, step: Step, spent: "_Spent"
+    ) -> tuple[Task | None, TaskResult | Exception]:
+        """Return the task and what the agent returned or raised; registered, to be aborted."""
         current = asyncio.current_task()
         assert current is not None
-        self._running[task.id] = current
-        log.info("agent started", run_id=task.run_id, step=task.step, agent=task.agent)
+        name, task = f"{run.id}/{step.name}/{step.attempt}", None
+        self._running[name] = current
+        log.info("agent started", run_id=run.id, step=step.name, agent=step.agent)
         try:
-            reader = self._source.reader(task.change)
-            result = await self._runner.run(task, reader, tally=spent.tell)
+            task = await self._tasks(run, step)
+            workplace = TaskWorkplace(self._site, run, step, task)
+            try:
+                result = await self._runner.run(task, workplace, tally=spent.tell)
+            finally:
+                await workplace.close()
         except Exception as error:  # noqa: BLE001  (whatever an agent raises is its outcome)
-            return error
+            return task, error
         finally:
-            del self._running[task.id]
-        return checked(task, result)
+            del self._running[name]
+        return task, checked(task, result)
 
     async def _wanted(self, tenant: str, job: Job) -> bool:
         """An abort is a hint that can be missed; the stored run is the truth."""
@@ -232,7 +214,9 @@ class Execution:
 
     # --- after -----------------------------------------------------------------------------------
 
-    async def _finish(self, lease: Lease, step: Step, result: TaskResult) -> None:
+    async def _finish(
+        self, lease: Lease, run: WorkflowRun, step: Step, task: Task, result: TaskResult
+    ) -> None:
         for model in result.usage.models:
             self._errors.succeeded(model.partition(":")[0])
         event = StepFinished(
@@ -243,15 +227,17 @@ class Execution:
             outputs=result.outputs,
             usage=result.usage,
             effects=len(result.effects),
+            feedback=result.feedback,
         )
-        job = job_of(lease.message)
+        job, memory = job_of(lease.message), self._site.memory
+        kept = await memory.records(run, step, task, result) if memory else ()
         await self._coordinator.apply(
             lease.message.tenant,
             job.run,
             event,
             settled=lease,
             result=(step.name, result),
-            writes=(self._lifecycle(lease, step, AgentStatus.COMPLETED),),
+            writes=(self._lifecycle(lease, step, AgentStatus.COMPLETED), *kept),
         )
 
     async def _fail(
@@ -333,54 +319,3 @@ class Execution:
         return self._errors.decide_failure(
             outcome.failure, outcome.conclusion, attempts=attempts, now=now
         )
-
-
-def checked(task: Task, result: TaskResult) -> TaskResult:
-    """Return the result, or a failure in its place if it contradicts itself or its task."""
-    fault = _fault(task, result)
-    if fault is None:
-        return result
-    return TaskResult(
-        task_id=task.id,
-        status="failed",
-        conclusion=Conclusion.FAILURE,
-        title=fault,
-        usage=result.usage,
-        failure=Failure(kind="ours", message=fault),
-    )
-
-
-def _fault(task: Task, result: TaskResult) -> str | None:
-    if result.task_id != task.id:
-        return f"The {task.agent} agent answered another task than it was given."
-    if (result.status == "failed") != (result.failure is not None):
-        return f"The {task.agent} agent did not say whether it failed."
-    if result.failure is not None and result.effects:
-        return f"The {task.agent} agent failed and still asked for effects."
-    return None
-
-
-def ancestors(run: WorkflowRun, step: Step) -> tuple[Step, ...]:
-    """Return every step that this one depends on, however far up."""
-    found: dict[str, Step] = {}
-    waiting = list(step.needs)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found[name] = run.step(name)
-            waiting += found[name].needs
-    return tuple(found.values())
-
-
-def inputs_of(run: WorkflowRun, step: Step) -> dict[str, JsonValue]:
-    """Return the outputs of the steps that this one needs, by their names."""
-    return {name: run.step(name).outputs for name in step.needs}
-
-
-def tainted(run: WorkflowRun, step: Step) -> bool:
-    """Whether strangers' text can reach the step: its own change, or an ancestor that read some.
-
-    A consent widens what a step may do, never what its text is worth.
-    """
-    told = any(before.outputs.get("tainted") is True for before in ancestors(run, step))
-    return run.change.tainted or told

@@ -1,11 +1,15 @@
 """What policy has to know beyond a run, looked up when it is asked."""
 
-from pipelines.model import Usage, WorkflowRun
+from typing import Any
+
+from pipelines.model import CloseIssue, Effect, OpenIssue, Step, Usage, WorkflowRun
+from pipelines.orchestration import incidents
+from pipelines.orchestration.environments import deployments_of, seen_by
 from pipelines.orchestration.keys import day_of
 from pipelines.orchestration.policy import PER_DAY, Facts
 from pipelines.orchestration.standing import Standing
 from pipelines.orchestration.state import StateManager
-from pipelines.ports import Clock
+from pipelines.ports import Clock, Source
 
 OPERATORS_PER_DAY = "`CONDUCTOR_BUDGET_USD_PER_DAY`"
 
@@ -18,26 +22,53 @@ class FactFinder:
         *,
         state: StateManager,
         standing: Standing,
+        source: Source,
         clock: Clock,
         agents: frozenset[str],
         day_budget_usd: float | None,
     ) -> None:
         self._state = state
         self._standing = standing
+        self._source = source
         self._clock = clock
         self._agents = agents
         self._day_budget_usd = day_budget_usd
 
-    async def __call__(self, run: WorkflowRun) -> Facts:
-        """Return the facts as they are now."""
+    async def __call__(self, run: WorkflowRun, step: Step, effect: Effect | None = None) -> Facts:
+        """Return the facts as they are now; with an effect also those that it alone needs."""
         spent, limit, setting = await self._today(run)
         return Facts(
             known_agents=self._agents,
+            now=self._clock.now(),
             paused=await self._standing.paused(run),
             spent_today_usd=spent,
             day_budget_usd=limit,
             day_setting=setting,
+            **await self._about_environment(run, step),
+            **await self._about_issues(run, effect),
         )
+
+    async def _about_environment(self, run: WorkflowRun, step: Step) -> dict[str, Any]:
+        plan = run.environment_of(step)
+        if plan is None:
+            return {}
+        record = await self._state.environment(run.change.repository.tenant, plan.name)
+        return {
+            "environment": seen_by(run, plan, record),
+            "deployments": deployments_of(run, record),
+        }
+
+    async def _about_issues(self, run: WorkflowRun, effect: Effect | None) -> dict[str, Any]:
+        if isinstance(effect, CloseIssue):
+            issues = await self._source.feedback(run.change, None)
+            return {"feedback": {each.number: each.payload.fingerprint for each in issues}}
+        if isinstance(effect, OpenIssue):
+            record = await self._state.incidents(run.change.repository.tenant)
+            return {
+                "known_incidents": incidents.known(record),
+                "new_issues_today": incidents.new_today(record, self._clock.now()),
+            }
+        return {}
 
     async def left_today(self, run: WorkflowRun) -> float | None:
         """Return the US dollars that may still be spent today; None if nothing limits that."""

@@ -41,6 +41,16 @@ def effect_key(tenant: str, effect: str) -> str:
     return key("effect", *tenant_segments(tenant), effect)
 
 
+def environment_key(tenant: str, name: str) -> str:
+    """Who has an environment, and what runs there."""
+    return key("environment", *tenant_segments(tenant), name)
+
+
+def incidents_key(tenant: str) -> str:
+    """The monitor's incidents in a repository."""
+    return key("incidents", *tenant_segments(tenant))
+
+
 def live_key(tenant: str, run_id: str) -> str:
     """The mark of a run that is not completed."""
     return LIVE + key(*tenant_segments(tenant), run_id)

@@ -4,10 +4,24 @@ from collections.abc import Iterator
 
 from pydantic import JsonValue
 
-from pipelines.model import Conclusion, Frozen, WorkflowRun
+from pipelines.model import Conclusion, FeedbackPayload, Frozen, WorkflowRun
+from pipelines.orchestration.transitions import Feedback
 
 ENDINGS = "endings"
 """The topic that carries ``Ending`` as JSON; a listener may miss some, the store never does."""
+
+
+FEEDBACK = "feedback"
+"""The topic that carries ``SentBack`` as JSON; what makes a fix happen is the issue, not this."""
+
+
+class SentBack(Frozen):
+    """A monitor sent something back to development."""
+
+    tenant: str
+    run_id: str
+    step: str
+    payload: FeedbackPayload
 
 
 class Ending(Frozen):
@@ -49,6 +63,16 @@ def endings(before: WorkflowRun | None, after: WorkflowRun) -> Iterator[JsonValu
             conclusion=after.conclusion,
             run_id=after.id,
         ).model_dump(mode="json")
+
+
+def sent_back(run: WorkflowRun, command: Feedback) -> JsonValue:
+    """Return the news that a monitor sent something back."""
+    return SentBack(
+        tenant=run.change.repository.tenant,
+        run_id=run.id,
+        step=command.step,
+        payload=command.payload,
+    ).model_dump(mode="json")
 
 
 def given_up(tenant: str, queue: str) -> JsonValue:

@@ -2,42 +2,34 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
-import structlog
-
-from pipelines.errors import Retryable
 from pipelines.model import (
     CommandTrigger,
     Conclusion,
     Effect,
+    Notify,
     React,
     Step,
     StepState,
-    SubmitReview,
     TaskResult,
     WorkflowRun,
 )
 from pipelines.orchestration import log_keys
+from pipelines.orchestration.acting import Acting, Refused
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.changes import DESK
 from pipelines.orchestration.coordinator import Coordinator
 from pipelines.orchestration.dispatch import remains
-from pipelines.orchestration.error_handler import Decision, ErrorHandler
-from pipelines.orchestration.execution import step_at
-from pipelines.orchestration.facts import FactFinder
-from pipelines.orchestration.leases import LEASE_SECONDS, NoLongerWanted, under_lease
+from pipelines.orchestration.error_handler import Decision
+from pipelines.orchestration.leases import NoLongerWanted, under_lease
 from pipelines.orchestration.outcome import WORST_FIRST
-from pipelines.orchestration.policy import Deny, PolicyEngine
-from pipelines.orchestration.records import EffectRecord
+from pipelines.orchestration.policy import Deny
 from pipelines.orchestration.state import StateManager
-from pipelines.orchestration.transitions import EffectsPublished
-from pipelines.orchestration.work import Job, job_of
-from pipelines.ports import Batch, Clock, Lease, Receipt, Reporter
+from pipelines.orchestration.transitions import EffectsHeld, EffectsPublished, RunEvent
+from pipelines.orchestration.work import Job, job_of, step_at
+from pipelines.ports import Clock, Lease, Receipt
 
 MOVED = "The commit is no longer the head."
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +43,20 @@ class Fate:
 
 
 class Publication:
-    """Handles ``effects``: writes down what it is about to do, does it, writes down that it did.
-
-    A crash in between leaves the first note without the second, and then the reporter looks for
-    what it may have done before it does it.
-    """
+    """Handles ``effects``: has them carried out and completes their step, or waits for consent."""
 
     def __init__(
         self,
         *,
         coordinator: Coordinator,
         state: StateManager,
-        reporter: Reporter,
-        policy: PolicyEngine,
-        facts: FactFinder,
-        errors: ErrorHandler,
+        acting: Acting,
         bus: MessageBus,
         clock: Clock,
     ) -> None:
         self._coordinator = coordinator
         self._state = state
-        self._reporter = reporter
-        self._policy = policy
-        self._facts = facts
-        self._errors = errors
+        self._acting = acting
         self._bus = bus
         self._clock = clock
 
@@ -114,11 +96,21 @@ class Publication:
             raise NoLongerWanted
         result = await self._state.result(lease.message.tenant, run.id, step.name)
         assert result is not None, "a publishing step has a stored result"
-        fates = await under_lease(
-            lease, self._publish(job, run, result.effects), bus=self._bus, clock=self._clock
+        event = await under_lease(
+            lease, self._published(job, run, step, result), bus=self._bus, clock=self._clock
         )
-        event = _published(step, result, fates)
         await self._coordinator.apply(lease.message.tenant, run.id, event, settled=lease)
+
+    async def _published(
+        self, job: Job, run: WorkflowRun, step: Step, result: TaskResult
+    ) -> RunEvent:
+        """Carry out all effects of a result, or none while somebody's consent is missing."""
+        missing = await self._acting.objection(run, step, result.effects)
+        if missing is not None and not step.held:
+            return EffectsHeld(
+                step=step.name, attempt=step.attempt, level=missing.level, title=missing.reason
+            )
+        return _published(step, result, await self._publish(job, run, result.effects))
 
     async def _publish(self, job: Job, run: WorkflowRun, effects: Sequence[Effect]) -> list[Fate]:
         fates: list[Fate] = []
@@ -127,45 +119,25 @@ class Publication:
             step = step_at(now, job, StepState.PUBLISHING)
             if now is None or step is None:
                 raise NoLongerWanted
-            fates.append(await self._carry_out(now, step, effect))
+            fates.append(await self._fate(now, step, effect))
             if fates[-1].reason == MOVED:
                 break
         return fates
 
-    async def _carry_out(self, run: WorkflowRun, step: Step, effect: Effect) -> Fate:
-        verdict = self._policy.check_effect(run, step, effect, await self._facts(run))
-        if isinstance(verdict, Deny):
-            log.warning("effect denied", run_id=run.id, key=effect.key, reason=verdict.reason)
-            return Fate(None, verdict.conclusion, verdict.reason)
-        receipt = await self._once(run, effect)
+    async def _fate(self, run: WorkflowRun, step: Step, effect: Effect) -> Fate:
+        try:
+            receipt = await self._acting.act(run, step, effect)
+        except Refused as refused:
+            verdict = refused.verdict
+            worst = verdict.conclusion if isinstance(verdict, Deny) else Conclusion.NEUTRAL
+            return Fate(None, worst, verdict.reason)
         if receipt.status == "moved":
             return Fate(None, Conclusion.NEUTRAL, MOVED)
         if receipt.status == "denied":
-            return Fate(None, Conclusion.NEUTRAL, receipt.message)
+            told_only = isinstance(effect, Notify)
+            conclusion = Conclusion.SUCCESS if told_only else Conclusion.NEUTRAL
+            return Fate(None, conclusion, receipt.message)
         return Fate(receipt)
-
-    async def _once(self, run: WorkflowRun, effect: Effect) -> Receipt:
-        """Carry the effect out unless it is done; look first if somebody may have."""
-        tenant = run.change.repository.tenant
-        known = await self._state.effect(tenant, effect.key)
-        if known is not None and known.receipt is not None:
-            return known.receipt
-        now = self._clock.now()
-        if known is not None and known.run_id != run.id:
-            _let_go_first(known, now)
-        begun = EffectRecord(run_id=run.id, at=now, version=known.version if known else 0)
-        await self._note(tenant, effect, begun)
-        repeated = known is not None or _posted_before(run, effect)
-        receipt = await self._reporter.carry_out(run, effect, repeated=repeated)
-        self._errors.succeeded("github")
-        if receipt.status in ("done", "found"):
-            done = begun.model_copy(update={"receipt": receipt, "version": begun.version + 1})
-            await self._note(tenant, effect, done)
-        return receipt
-
-    async def _note(self, tenant: str, effect: Effect, record: EffectRecord) -> None:
-        write = self._state.effect_write(tenant, effect.key, record)
-        await self._bus.commit(Batch(writes=[write]))
 
     async def _answer(self, lease: Lease, run: WorkflowRun) -> None:
         """Tell whoever gave the command that started a run that the run has ended."""
@@ -179,31 +151,13 @@ class Publication:
             content="confused" if stopped else "rocket",
         )
         desk = Step(name="answer", agent=DESK)
-        await under_lease(
-            lease, self._carry_out(run, desk, reaction), bus=self._bus, clock=self._clock
-        )
+        await under_lease(lease, self._fate(run, desk, reaction), bus=self._bus, clock=self._clock)
         await self._coordinator.settle(lease)
-
-
-def _let_go_first(known: EffectRecord, now: datetime) -> None:
-    """Raise Retryable while another run may be in the middle of the same effect.
-
-    Nobody sees that it was carried out before it is, so looking first does not help until whoever
-    began it has lost its lease or is done.
-    """
-    rest = LEASE_SECONDS - max(0.0, (now - known.at).total_seconds())
-    if rest > 0:
-        raise Retryable("Another run has just begun to publish the same.", retry_after=rest)
-
-
-def _posted_before(run: WorkflowRun, effect: Effect) -> bool:
-    """Whether the forge itself showed such an effect when the run began, whatever is on record."""
-    return isinstance(effect, SubmitReview) and effect.head_sha in run.change.reviewed_shas
 
 
 def _published(step: Step, result: TaskResult, fates: Sequence[Fate]) -> EffectsPublished:
     """Return how the step ended, given what became of its effects; never better than it was."""
-    event = EffectsPublished(step=step.name, attempt=step.attempt)
+    event = EffectsPublished(step=step.name, attempt=step.attempt, title=result.title)
     missed = [fate for fate in fates if fate.receipt is None]
     if not missed:
         return event

@@ -6,7 +6,16 @@ from typing import Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from pipelines.errors import Retryable
-from pipelines.model import AgentStatus, Conclusion, Frozen, RunState, TaskResult, Usage
+from pipelines.model import (
+    AgentStatus,
+    Conclusion,
+    Frozen,
+    LastGood,
+    RunState,
+    Sha,
+    TaskResult,
+    Usage,
+)
 from pipelines.ports import CheckState, Receipt, Versioned
 from pipelines.stores.codec import decode
 
@@ -50,6 +59,64 @@ class EffectRecord(Frozen):
     receipt: Receipt | None = None
     version: int = Field(default=0, ge=0)
     """The store's version when it was read; 0 for a record that is new."""
+    schema_version: Literal[1] = 1
+
+
+class Tenure(Frozen):
+    """One deployment's time in an environment; a later one has a higher ``revision``."""
+
+    run_id: str
+    step: str
+    occasion: str
+    """Tells the deployments of one step apart: the one that was asked for, and its rollback."""
+    sha: Sha
+    rollback: bool = False
+    revision: int = Field(ge=1)
+    deployment_id: int | None = None
+    """None until the deployment was created."""
+    at: AwareDatetime
+
+
+class EnvironmentRecord(Frozen):
+    """Who has an environment, had it lately, and what runs there as far as Conductor knows."""
+
+    tenures: tuple[Tenure, ...] = ()
+    """The newest last."""
+    free: bool = True
+    """Whether the newest has let go of it."""
+    current_sha: Sha | None = None
+    last_good: LastGood | None = None
+    before: LastGood | None = None
+    deployed_at: AwareDatetime | None = None
+    version: int = Field(default=0, ge=0)
+    """The store's version when it was read; 0 for a record that is new."""
+    schema_version: Literal[1] = 1
+
+    @property
+    def holder(self) -> Tenure | None:
+        """Who has it now."""
+        return None if self.free or not self.tenures else self.tenures[-1]
+
+    @property
+    def revision(self) -> int:
+        """The highest one that was given out."""
+        return self.tenures[-1].revision if self.tenures else 0
+
+
+class Incident(Frozen):
+    """One fingerprint of the monitor and when its issue was begun."""
+
+    fingerprint: str
+    at: AwareDatetime
+    open: bool = True
+
+
+class IncidentsRecord(Frozen):
+    """The incidents of a repository, the newest last."""
+
+    incidents: tuple[Incident, ...] = ()
+    version: int = Field(default=0, ge=0)
+    """As of an ``EnvironmentRecord``."""
     schema_version: Literal[1] = 1
 
 

@@ -16,7 +16,9 @@ from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.records import (
     AgentRecord,
     EffectRecord,
+    EnvironmentRecord,
     GroupRecord,
+    IncidentsRecord,
     RunSummary,
     StoredChecks,
     StoredResult,
@@ -32,6 +34,7 @@ RETENTION = 30 * DAY
 """Seconds for which a completed run is kept."""
 EFFECTS_KEPT = 90 * DAY
 """After that an effect that is asked for again is looked up where it was carried out."""
+INCIDENTS_KEPT = 90 * DAY
 AGENTS_KEPT = 1 * DAY
 
 _NOTHING: Mapping[str, TaskResult] = MappingProxyType({})
@@ -151,6 +154,23 @@ class StateManager:
         if record is None:
             return None
         return read(EffectRecord, key, record).model_copy(update={"version": record.version})
+
+    async def environment(self, tenant: str, name: str) -> EnvironmentRecord:
+        """Return what is known of an environment, with the version under which it is stored."""
+        key = keys.environment_key(tenant, name)
+        record = await self._backend.get(key)
+        if record is None:
+            return EnvironmentRecord()
+        known = read(EnvironmentRecord, key, record)
+        return known.model_copy(update={"version": record.version})
+
+    async def incidents(self, tenant: str) -> IncidentsRecord:
+        """Return the monitor's incidents, with the version under which they are stored."""
+        key = keys.incidents_key(tenant)
+        record = await self._backend.get(key)
+        if record is None:
+            return IncidentsRecord()
+        return read(IncidentsRecord, key, record).model_copy(update={"version": record.version})
 
     async def spent(self, tenant: str, day: date) -> Usage:
         """Return what the tenant's runs cost on a day (UTC)."""
@@ -276,6 +296,17 @@ class StateManager:
         value = encode(record.model_copy(update={"version": 0}))
         key = keys.effect_key(tenant, effect)
         return Write(key, value, expect=record.version, ttl=EFFECTS_KEPT)
+
+    def environment_write(self, tenant: str, name: str, record: EnvironmentRecord) -> Write:
+        """Return the write that keeps an environment, unless it changed since it was read."""
+        value = encode(record.model_copy(update={"version": 0}))
+        return Write(keys.environment_key(tenant, name), value, expect=record.version)
+
+    def incidents_write(self, tenant: str, record: IncidentsRecord) -> Write:
+        """Return the write that keeps the incidents, unless they changed since they were read."""
+        value = encode(record.model_copy(update={"version": 0}))
+        key = keys.incidents_key(tenant)
+        return Write(key, value, expect=record.version, ttl=INCIDENTS_KEPT)
 
     def agent_write(self, record: AgentRecord) -> Write:
         """Return the write that keeps where an agent is in its lifecycle."""

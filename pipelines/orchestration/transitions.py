@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue
 
-from pipelines.model import Approval, Conclusion, Frozen, Sha, Usage, WorkflowRun
+from pipelines.model import (
+    Approval,
+    Conclusion,
+    FeedbackPayload,
+    Frozen,
+    Sha,
+    Usage,
+    WorkflowRun,
+)
 
 
 class Started(Frozen):
@@ -36,6 +44,8 @@ class StepFinished(Frozen):
     outputs: dict[str, JsonValue] = Field(default_factory=dict)
     usage: Usage = Usage()
     effects: int = Field(default=0, ge=0)
+    feedback: FeedbackPayload | None = None
+    """What a monitor sends back to development."""
 
 
 class StepFailed(Frozen):
@@ -74,6 +84,16 @@ class EffectsPublished(Frozen):
     conclusion: Conclusion | None = None
     """Replaces the agent's own conclusion, e.g. when policy denied an effect."""
     title: str | None = None
+
+
+class EffectsHeld(Frozen):
+    """Policy wants somebody's consent to the effects of the step's stored result."""
+
+    kind: Literal["effects_held"] = "effects_held"
+    step: str
+    attempt: int
+    level: str
+    title: str
 
 
 class ApprovalNeeded(Frozen):
@@ -124,6 +144,7 @@ RunEvent = Annotated[
     | StepFailed
     | StepSpent
     | EffectsPublished
+    | EffectsHeld
     | ApprovalNeeded
     | StepApproved
     | CancelRequested
@@ -158,6 +179,17 @@ class Publish(Frozen):
     attempt: int
 
 
+class Feedback(Frozen):
+    """Tell whoever listens that a monitor sent something back to development.
+
+    It is news; what makes a fix happen is the issue, which is an effect of the same result.
+    """
+
+    kind: Literal["feedback"] = "feedback"
+    step: str
+    payload: FeedbackPayload
+
+
 class Report(Frozen):
     """Something users see has changed."""
 
@@ -171,7 +203,9 @@ class Wake(Frozen):
     at: AwareDatetime
 
 
-Command = Annotated[Dispatch | Abort | Publish | Report | Wake, Field(discriminator="kind")]
+Command = Annotated[
+    Dispatch | Abort | Publish | Feedback | Report | Wake, Field(discriminator="kind")
+]
 
 
 class Transition(Frozen):

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from pipelines.model import Frozen, WorkflowRun
+from pipelines.model import Frozen, Step, StepState, WorkflowRun
 from pipelines.orchestration.transitions import Command, Dispatch, Publish, Report, Wake
 from pipelines.ports import Message
 
@@ -36,6 +36,15 @@ class Job(Frozen):
 def job_of(message: Message) -> Job:
     """Return the message's body, checked."""
     return Job.model_validate(message.body)
+
+
+def step_at(run: WorkflowRun | None, job: Job, *states: StepState) -> Step | None:
+    """Return the step that a job is about, or None if the run has gone on without it."""
+    if run is None or not run.live:
+        return None
+    found = next((step for step in run.steps if step.name == job.step), None)
+    current = found and found.attempt == job.attempt and found.state in states
+    return found if current else None
 
 
 def priority_of(run: WorkflowRun) -> int:

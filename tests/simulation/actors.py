@@ -19,9 +19,10 @@ from pipelines.model import (
     Usage,
     WorkflowRun,
 )
-from pipelines.orchestration.engine import WorkflowEngine, new_run
+from pipelines.orchestration.engine import WorkflowEngine
 from pipelines.orchestration.error_handler import Action, ErrorHandler
 from pipelines.orchestration.policy import Allow, Deny, Facts, PolicyEngine, RequireApproval
+from pipelines.orchestration.runs import new_run
 from pipelines.orchestration.transitions import (
     ApprovalNeeded,
     CancelRequested,
@@ -38,10 +39,11 @@ from pipelines.orchestration.transitions import (
 )
 from tests.simulation.plans import a_trigger
 from tests.simulation.world import GROUP, UNSTAFFED, Claim, Delivery, Intent, World, visible
+from tests.support.clock import EPOCH
 
 Work = Generator[None, None, None]
 
-FACTS = Facts(known_agents=frozenset({"review", "test", UNSTAFFED}))
+FACTS = Facts(known_agents=frozenset({"review", "test", UNSTAFFED}), now=EPOCH)
 OUTCOMES = (
     *(Conclusion.SUCCESS,) * 4,
     Conclusion.NEUTRAL,

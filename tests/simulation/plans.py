@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from pipelines.model import Actor, Change, PullRequestTrigger, Repository, Step, WorkflowRun
-from pipelines.orchestration.engine import new_run
+from pipelines.orchestration.runs import new_run
 from tests.support.clock import EPOCH
 
 HEAD = "a" * 40
@@ -22,6 +22,9 @@ def a_change(head: str = HEAD, **fields: Any) -> Change:
         "head_sha": head,
         "base_sha": BASE,
         "head_repository_id": REPOSITORY.id,
+        "head_ref": "feature",
+        "base_ref": "main",
+        "author": AUTHOR,
         "author_can_write": True,
         "paths": ("src/shop.py",),
     }

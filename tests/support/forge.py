@@ -22,6 +22,7 @@ from pipelines.model import (
     Effect,
     FileStatus,
     Finding,
+    OpenFeedback,
     PostComment,
     PriorFinding,
     React,
@@ -31,7 +32,7 @@ from pipelines.model import (
     Trigger,
     WorkflowRun,
 )
-from pipelines.ports import CheckState, FileText, Receipt
+from pipelines.ports import CheckState, FileText, Receipt, Snapshot, Tree, TreeEntry
 
 REPOSITORY = Repository(installation_id=7, id=70, owner="acme", name="shop")
 ALICE = Actor(id=1, login="alice")
@@ -111,6 +112,8 @@ class Forge:
     stranger: bool = False
     findings: dict[str, tuple[Finding, ...]] = field(default_factory=dict[str, tuple[Finding, ...]])
     """Annotations by check name."""
+    issues: list[OpenFeedback] = field(default_factory=list[OpenFeedback])
+    """Open issues of the monitor."""
     after_reading: Callable[[], Awaitable[None]] | None = None
 
     # Source
@@ -158,6 +161,20 @@ class Forge:
     def reader(self, change: Change) -> "ForgeReader":
         assert change.number is not None
         return ForgeReader(self, self.pulls[change.number])
+
+    async def snapshot(self, change: Change, *, at: Literal["head", "base"] = "head") -> Snapshot:
+        self.faults.point("source.snapshot")
+        assert change.number is not None
+        files = {path: text.encode() for path, text in self.pulls[change.number].files.items()}
+        return Snapshot(sha=change.head_sha if at == "head" else change.base_sha, files=files)
+
+    async def feedback(self, change: Change, environment: str | None) -> Sequence[OpenFeedback]:
+        self.faults.point("source.feedback")
+        return [
+            issue
+            for issue in self.issues
+            if environment is None or issue.payload.environment == environment
+        ]
 
     # Permissions
 
@@ -277,3 +294,12 @@ class ForgeReader:
             else FileText(path=path, text=None, reason="missing")
             for path in paths
         }
+
+    async def tree(self, *, at: Literal["head", "base"] = "head") -> Tree:
+        self._forge.faults.point("reader.tree")
+        return Tree(
+            entries=tuple(
+                TreeEntry(path=path, mode="100644", sha=sha(text), size=len(text))
+                for path, text in self._pull.files.items()
+            )
+        )

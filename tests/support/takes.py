@@ -12,7 +12,8 @@ from pipelines.integrations.llm.chain import ModelChain
 from pipelines.integrations.llm.mock import MockModel, Script
 from pipelines.integrations.llm.prices import price_table
 from pipelines.model import Change, Step, Task, TaskResult, Trigger, WorkflowRun
-from pipelines.orchestration.engine import WorkflowEngine, new_run
+from pipelines.orchestration.engine import WorkflowEngine
+from pipelines.orchestration.runs import new_run
 from pipelines.orchestration.transitions import (
     EffectsPublished,
     RunEvent,

@@ -13,10 +13,10 @@ from pipelines.errors import (
 )
 from pipelines.model import Conclusion, Failure, StepState, Task, TaskResult, Usage
 from pipelines.orchestration.bus.dead import DeadLetters
-from pipelines.orchestration.execution import tainted
 from pipelines.orchestration.keys import day_of
 from pipelines.orchestration.leases import LEASE_SECONDS
 from pipelines.orchestration.records import EffectRecord
+from pipelines.orchestration.tasks import tainted
 from pipelines.ports import Batch, Lease
 from tests.support.agents import review
 from tests.support.forge import Forge, Pull, sha

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,18 +43,18 @@ from tests.simulation.plans import (
 )
 from tests.support.clock import EPOCH
 
-FACTS = Facts(known_agents=frozenset({"review", "coding", "test"}))
+FACTS = Facts(known_agents=frozenset({"review", "coding", "test"}), now=EPOCH)
 POLICY = PolicyEngine()
 EARLIER = PriorFinding(fingerprint="f", thread_id="T_1", comment_id=77, path="src/shop.py")
 STRANGERS = a_change(head_repository_id=None, author_can_write=False)
 
 
 def task(run: WorkflowRun, step: Step | None = None, **facts: Any) -> Verdict:
-    known: dict[str, Any] = {"known_agents": FACTS.known_agents}
+    known: dict[str, Any] = {"known_agents": FACTS.known_agents, "now": EPOCH}
     return POLICY.check_task(run, step or run.steps[0], Facts(**(known | facts)))
 
 
-def effect(run: WorkflowRun, wanted: Effect, facts: Facts = FACTS) -> Allow | Deny:
+def effect(run: WorkflowRun, wanted: Effect, facts: Facts = FACTS) -> Verdict:
     return POLICY.check_effect(run, run.steps[0], wanted, facts)
 
 
@@ -111,7 +112,7 @@ def test_an_effect_for_another_pull_request_is_refused(make: Any) -> None:
     assert "number 6" in reasons(effect(a_run("review"), make(number=6)))
 
 
-def may_talk(run: WorkflowRun, wanted: Effect) -> Allow | Deny:
+def may_talk(run: WorkflowRun, wanted: Effect) -> Verdict:
     return POLICY.check_effect(run, a_step("answer", agent="conductor"), wanted, FACTS)
 
 
@@ -235,7 +236,7 @@ def test_effects_that_were_paid_for_are_published_though_the_budget_is_spent() -
 
 def test_a_pause_stops_tasks_and_effects_of_automatic_runs() -> None:
     run = a_run("review")
-    paused = Facts(known_agents=FACTS.known_agents, paused=True)
+    paused = replace(FACTS, paused=True)
     assert "/conductor resume" in reasons(task(run, paused=True))
     assert "/conductor resume" in reasons(effect(run, a_review(), paused))
 

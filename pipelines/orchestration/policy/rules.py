@@ -1,23 +1,30 @@
-"""The Policy Engine: a chain of rules, asked before each task and before each effect.
+"""Rules for every run: who may work, on what, for how much, how often."""
 
-A rule sees the run as stored and the facts that were looked up for it; nothing that a model wrote
-decides anything. The first refusal wins over everything, then the first wish for approval.
-"""
+from collections.abc import Mapping
 
-from abc import ABC
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-
-from pipelines.model import Conclusion, Effect, Step, WorkflowRun
+from pipelines.model import CloseIssue, Conclusion, Effect, OpenPullRequest, Step, WorkflowRun
+from pipelines.orchestration.policy.verdicts import (
+    Allow,
+    Deny,
+    Facts,
+    RequireApproval,
+    Rule,
+    Verdict,
+    approved,
+)
 
 MAX_DEPTH = 3
 """How many of Conductor's own actions may lead to each other: monitor → issue → fix → review."""
 
-LEVELS = ("read", "triage", "write", "maintain", "admin")
-"""GitHub's repository roles, each of which includes the ones before it."""
-
+DEPLOYING = frozenset({"create_deployment", "release_service", "set_deployment_status"})
 CAPABILITIES: Mapping[str, frozenset[str]] = {
     "review": frozenset({"submit_review", "answer_finding"}),
+    "coding": frozenset({"push_commit", "open_pull_request", "post_comment"}),
+    "test-data": frozenset({"push_commit"}),
+    "test": frozenset({"push_commit"}),
+    "devops": frozenset({"push_commit", "open_pull_request"}),
+    "deploy": DEPLOYING | {"notify"},
+    "monitor": DEPLOYING | {"open_issue", "close_issue", "notify"},
     "conductor": frozenset({"post_comment", "react"}),
 }
 """The kinds of effect that each agent may ask for; an agent that is not named may ask for none.
@@ -25,60 +32,20 @@ CAPABILITIES: Mapping[str, frozenset[str]] = {
 ``conductor`` stands for Conductor itself, where it answers people without an agent.
 """
 
+DURING: Mapping[str, frozenset[str]] = {
+    "deploy": DEPLOYING | {"notify"},
+    "monitor": DEPLOYING | {"notify"},
+}
+"""The kinds of effect that may be carried out while the agent is still at work."""
+
 TAINTED_AGENTS = frozenset({"review"})
 TAINTED_EFFECTS = frozenset({"submit_review", "answer_finding", "post_comment", "react"})
 """What a run may do whose text was written by somebody without write access."""
 
+STARTS_RUNS = frozenset({"open_issue", "push_commit", "open_pull_request"})
+"""Effects that Conductor follows with runs of its own."""
+
 PER_RUN = "`budget.per_run` in .conductor.yml"
-PER_DAY = "`budget.per_day` in .conductor.yml"
-
-
-@dataclass(frozen=True, slots=True)
-class Allow:
-    """Nothing speaks against it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deny:
-    """It must not happen; ``reason`` is a sentence for users."""
-
-    reason: str
-    conclusion: Conclusion = Conclusion.NEUTRAL
-
-
-@dataclass(frozen=True, slots=True)
-class RequireApproval:
-    """It may happen once somebody of at least this level consents."""
-
-    level: str
-    reason: str
-
-
-Verdict = Allow | Deny | RequireApproval
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the rules need to know beyond the run; ``day_budget_usd`` None means no limit."""
-
-    known_agents: frozenset[str]
-    paused: bool = False
-    spent_today_usd: float = 0.0
-    day_budget_usd: float | None = None
-    day_setting: str = PER_DAY
-    """Where the limit of the day was set."""
-
-
-class Rule(ABC):  # noqa: B024 - a rule overrides what it has an opinion about, and that may be one
-    """One link of the chain; it allows whatever it has no opinion about."""
-
-    def task(self, run: WorkflowRun, step: Step, facts: Facts) -> Verdict:
-        """Judge whether the step's agent may start."""
-        return Allow()
-
-    def effect(self, run: WorkflowRun, step: Step, effect: Effect, facts: Facts) -> Allow | Deny:
-        """Judge whether an effect of the step may be carried out."""
-        return Allow()
 
 
 class KnownAgent(Rule):
@@ -95,7 +62,7 @@ class KnownAgent(Rule):
 class CommitBinding(Rule):
     """Effects go to the commit and the conversation that the run is about, and nowhere else."""
 
-    def effect(self, run: WorkflowRun, step: Step, effect: Effect, facts: Facts) -> Allow | Deny:
+    def effect(self, run: WorkflowRun, step: Step, effect: Effect, facts: Facts) -> Verdict:
         """Deny an effect for another commit, pull request, issue or comment."""
         head = run.change.head_sha
         if effect.head_sha not in (None, head):
@@ -104,24 +71,34 @@ class CommitBinding(Rule):
                 f"but this run is bound to {head[:12]}.",
                 Conclusion.FAILURE,
             )
-        for field, ours in (("number", _numbers(run)), ("comment_id", _comments(run))):
+        if isinstance(effect, OpenPullRequest) and effect.commit.head_sha != effect.head_sha:
+            return Deny("The pull request's commit has another parent.", Conclusion.FAILURE)
+        bound = (
+            ("number", _issues(facts) if isinstance(effect, CloseIssue) else _numbers(run)),
+            ("answers_issue", _numbers(run)),
+            ("comment_id", _comments(run)),
+        )
+        for field, ours in bound:
             theirs: object = getattr(effect, field, None)
             if theirs is not None and theirs not in ours:
                 return Deny(
-                    f"`{effect.kind}` is meant for {field.replace('_id', '')} {theirs}, "
-                    "which this run is not about.",
+                    f"`{effect.kind}` is meant for {field.replace('_', ' ').removesuffix(' id')} "
+                    f"{theirs}, which this run is not about.",
                     Conclusion.FAILURE,
                 )
         return Allow()
 
 
 class Capability(Rule):
-    """An agent may only ask for the kinds of effect that are its business."""
+    """An agent may only ask for the kinds of effect that are its business.
+
+    Made with ``DURING`` it says so of what an agent asks for before it is done.
+    """
 
     def __init__(self, capabilities: Mapping[str, frozenset[str]] = CAPABILITIES) -> None:
         self._capabilities = capabilities
 
-    def effect(self, run: WorkflowRun, step: Step, effect: Effect, facts: Facts) -> Allow | Deny:
+    def effect(self, run: WorkflowRun, step: Step, effect: Effect, facts: Facts) -> Verdict:
         """Deny what the step's agent has no business with."""
         if effect.kind in self._capabilities.get(step.agent, frozenset()):
             return Allow()
@@ -133,7 +110,7 @@ class Taint(Rule):
 
     def task(self, run: WorkflowRun, step: Step, facts: Facts) -> Verdict:
         """Require approval for an agent that would run a stranger's code or act on their text."""
-        harmless = not run.change.tainted or step.agent in TAINTED_AGENTS
+        harmless = not has_strangers_text(run) or step.agent in TAINTED_AGENTS
         if harmless or approved(step, "write"):
             return Allow()
         return RequireApproval(
@@ -142,9 +119,9 @@ class Taint(Rule):
             "a writer's approval of this commit.",
         )
 
-    def effect(self, run: WorkflowRun, step: Step, effect: Effect, facts: Facts) -> Allow | Deny:
+    def effect(self, run: WorkflowRun, step: Step, effect: Effect, facts: Facts) -> Verdict:
         """Deny deeds of a tainted step that nobody approved."""
-        harmless = not run.change.tainted or effect.kind in TAINTED_EFFECTS
+        harmless = not has_strangers_text(run) or effect.kind in TAINTED_EFFECTS
         if harmless or approved(step, "write"):
             return Allow()
         return Deny(
@@ -177,11 +154,11 @@ class Paused(Rule):
         """Deny automatic work."""
         return self._judge(run, facts)
 
-    def effect(self, run: WorkflowRun, step: Step, effect: Effect, facts: Facts) -> Allow | Deny:
+    def effect(self, run: WorkflowRun, step: Step, effect: Effect, facts: Facts) -> Verdict:
         """Deny what automatic work from before the pause would still write."""
         return self._judge(run, facts)
 
-    def _judge(self, run: WorkflowRun, facts: Facts) -> Allow | Deny:
+    def _judge(self, run: WorkflowRun, facts: Facts) -> Verdict:
         if facts.paused and run.trigger.kind not in ("command", "check_run"):
             return Deny("Conductor is paused here; `/conductor resume` lets it go on.")
         return Allow()
@@ -192,65 +169,40 @@ class LoopDepth(Rule):
 
     def task(self, run: WorkflowRun, step: Step, facts: Facts) -> Verdict:
         """Deny a step at the end of too long a chain."""
-        depth = run.trigger.provenance.depth
+        return self._judge(run.trigger.provenance.depth)
+
+    def effect(self, run: WorkflowRun, step: Step, effect: Effect, facts: Facts) -> Verdict:
+        """Deny an effect whose own runs would be at the end of too long a chain."""
+        if effect.kind in STARTS_RUNS:
+            return self._judge(run.trigger.provenance.depth + 1)
+        return Allow()
+
+    def _judge(self, depth: int) -> Allow | Deny:
         if depth <= MAX_DEPTH:
             return Allow()
         return Deny(
-            f"This run was caused by {depth} of Conductor's own actions in a row, and the limit "
+            f"This would follow {depth} of Conductor's own actions in a row, and the limit "
             f"is {MAX_DEPTH}; a person's comment or push starts anew."
         )
 
 
-DEFAULT_RULES: tuple[Rule, ...] = (
-    KnownAgent(),
-    LoopDepth(),
-    Paused(),
-    Budget(),
-    CommitBinding(),
-    Capability(),
-    Taint(),
-)
+def has_strangers_text(run: WorkflowRun) -> bool:
+    """Whether somebody without write access wrote what the run is about.
 
-
-class PolicyEngine:
-    """Asks every rule in turn."""
-
-    def __init__(self, rules: Sequence[Rule] = DEFAULT_RULES) -> None:
-        self._rules = tuple(rules)
-
-    def check_task(self, run: WorkflowRun, step: Step, facts: Facts) -> Verdict:
-        """Say whether the step's agent may start now."""
-        return _first(rule.task(run, step, facts) for rule in self._rules)
-
-    def check_effect(
-        self, run: WorkflowRun, step: Step, effect: Effect, facts: Facts
-    ) -> Allow | Deny:
-        """Say whether this effect of the step may be carried out now."""
-        for rule in self._rules:
-            verdict = rule.effect(run, step, effect, facts)
-            if isinstance(verdict, Deny):
-                return verdict
-        return Allow()
-
-
-def approved(step: Step, level: str) -> bool:
-    """Whether somebody of at least that level consented to the step."""
-    wanted = LEVELS.index(level)
-    return any(a.level in LEVELS and LEVELS.index(a.level) >= wanted for a in step.approvals)
-
-
-def _first(verdicts: Iterable[Verdict]) -> Verdict:
-    wish: Verdict = Allow()
-    for verdict in verdicts:
-        if isinstance(verdict, Deny):
-            return verdict
-        if isinstance(verdict, RequireApproval) and isinstance(wish, Allow):
-            wish = verdict
-    return wish
+    A feedback issue is Conductor's own text, as its signed marker says.
+    """
+    change = run.change
+    about_text = change.number is not None or change.issue is not None
+    return about_text and change.tainted and run.trigger.kind != "feedback"
 
 
 def _numbers(run: WorkflowRun) -> tuple[int | None, ...]:
-    return (run.change.number, getattr(run.trigger, "number", None))
+    return (run.change.number, run.change.issue, getattr(run.trigger, "number", None))
+
+
+def _issues(facts: Facts) -> frozenset[int]:
+    """Return the monitor's open issues; whether it is the right one is for ``Incidents`` to say."""
+    return frozenset(facts.feedback)
 
 
 def _comments(run: WorkflowRun) -> tuple[int | None, ...]:
