@@ -98,9 +98,8 @@ def _options(task: Task) -> MonitorOptions:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"The options of this step are wrong at {place}: {first['msg']}."
-        ) from error
+        what = first["msg"].rstrip(".")
+        raise UserError(f"This step's options are wrong at {place}: {what}.") from error
 
 
 def _latest(task: Task, now: datetime) -> datetime:

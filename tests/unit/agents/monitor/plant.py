@@ -153,11 +153,9 @@ async def watched(
     await agent.start()
     work = asyncio.ensure_future(agent.execute_task(task, context))
     end = plant.clock.monotonic() + seconds
-    while not work.done() and plant.clock.monotonic() < end:
-        await plant.clock.settle()
-        if not work.done():
-            await plant.clock.advance(1.0)
     await plant.clock.settle()
+    while not work.done() and plant.clock.monotonic() < end:
+        await plant.clock.advance(1.0)
     assert work.done(), "the agent still watches"
     return work.result()
 
