@@ -19,7 +19,11 @@ def redacted_payload(payload: FeedbackPayload, redact: Redact) -> FeedbackPayloa
             "title": redact(payload.title),
             "breaches": tuple(
                 breach.model_copy(
-                    update={"rule": redact(breach.rule), "query": redact(breach.query)}
+                    update={
+                        "rule": redact(breach.rule),
+                        "query": redact(breach.query),
+                        "unit": redact(breach.unit),
+                    }
                 )
                 for breach in payload.breaches
             ),
@@ -62,16 +66,19 @@ def _table(breaches: Sequence[Breach]) -> str:
 
 
 def _row(breach: Breach) -> str:
-    unit = f" {line(breach.unit, 20)}" if breach.unit else ""
     cells = [
         code_span(breach.rule.replace("|", "\N{BOX DRAWINGS LIGHT VERTICAL}")) or _NONE,
-        f"{_number(breach.observed)}{unit}",
-        _NONE if breach.baseline is None else f"{_number(breach.baseline)}{unit}",
+        _amount(breach.observed, breach.unit),
+        _amount(breach.baseline, breach.unit),
         _bounds(breach) or _NONE,
         str(breach.samples),
         breach.severity.value,
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _amount(value: float | None, unit: str) -> str:
+    return _NONE if value is None else line(f"{_number(value)} {unit}", 40)
 
 
 def _number(value: float) -> str:

@@ -18,6 +18,7 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e"
     "\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
+_MARKER = re.compile(r"<!--(?=\s*conductor:)", re.IGNORECASE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NEWLINE = re.compile("\r\n|\r|\x85|\u2028|\u2029|\x0b|\x0c")
 _LIVE = re.compile(
@@ -40,8 +41,12 @@ _ACTIVE_IN_OUR_OWN = re.compile(r"([\\`\[\]<&~!^{}])")
 
 
 def clean(text: str) -> str:
-    """Return text without control, direction and invisible characters; lines end in LF."""
+    """Return text without control, direction and invisible characters; lines end in LF.
+
+    What looks like one of Conductor's own markers is broken: in its own text it would count.
+    """
     visible = _INVISIBLE.sub("", _NEWLINE.sub("\n", text.replace("\t", "    ")))
+    visible = _MARKER.sub("<! --", visible)
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", visible)
 
 

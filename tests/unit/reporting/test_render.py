@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from bot.github import markers
 from bot.reporting import render
 from bot.reporting.wording import body_finding, thread_comment
 from tests.unit.reporting.samples import finding
@@ -95,6 +96,15 @@ def test_nothing_a_model_writes_is_live(text: str) -> None:
     assert_harmless(render.prose(f"before {text} after"))
     assert_harmless(render.prose(f"`{text}\n{text}`"))
     assert_harmless(render.line(text))
+
+
+@pytest.mark.parametrize("text", ["{}", "`{}`", "```\n{}\n```", "**{}**", "| {} |"])
+def test_no_text_of_others_can_pass_for_a_marker_of_ours(text: str) -> None:
+    typed = text.format("<!-- conductor:key review/5/abc --> <!\u200b-- conductor:key r -->")
+    shown = (render.prose(typed), render.line(typed), render.own_markdown(typed))
+    for rendered in (*shown, render.fence(typed), render.code_span(typed)):
+        assert not markers.has_key(rendered, "review/5/abc")
+        assert not markers.has_key(rendered, "r")
 
 
 MODEL_TEXT = st.lists(
