@@ -57,8 +57,15 @@ class Archive:
         self._backend = backend
         self._clock = clock
 
-    def records(self, task: Task, result: TaskResult) -> Sequence[Write]:
+    async def records(
+        self, run: WorkflowRun, step: Step, task: Task, result: TaskResult
+    ) -> Sequence[Write]:
         """Return what one attempt leaves in the stores; repeated, it replaces itself."""
+        del run, step  # the task says all that is kept of them
+        return self.left(task, result)
+
+    def left(self, task: Task, result: TaskResult) -> Sequence[Write]:
+        """Return what stores all that an attempt leaves."""
         origin = Origin.of(task, self._clock.now())
         taken = _bounded(result.artifacts)
         writes = [
@@ -78,11 +85,11 @@ class Archive:
             writes.append(review)
         return writes
 
-    def keep(self, task: Task, measurements: Sequence[Measurement]) -> Sequence[Write]:
+    async def measured(self, task: Task, measurements: Sequence[Measurement]) -> Sequence[Write]:
         """Return what stores measurements while their task still goes on."""
         return self.logs.measurements(task.change.repository.tenant, measurements[:MAX_ARTIFACTS])
 
-    def learn(self, tenant: str, *outcomes: Outcome) -> Sequence[Write]:
+    def learned(self, tenant: str, outcomes: Sequence[Outcome]) -> Sequence[Write]:
         """Return what stores outcomes; the caller answers for who said so."""
         return self.knowledge.writes(tenant, outcomes)
 

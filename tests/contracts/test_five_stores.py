@@ -29,7 +29,7 @@ def archive(backend: StorageBackend, clock: VirtualClock) -> Archive:
 
 async def keep(archive: Archive, backend: StorageBackend, tenant: str, canary: str) -> None:
     task = a_task(tenant, run_id=f"run-{canary}")
-    await backend.commit(Batch(writes=archive.records(task, a_full_result(canary))))
+    await backend.commit(Batch(writes=archive.left(task, a_full_result(canary))))
 
 
 async def test_each_artifact_is_found_in_the_store_it_belongs_to(
@@ -67,7 +67,7 @@ async def test_a_review_leaves_its_findings_and_its_coverage(
     archive: Archive, backend: StorageBackend
 ) -> None:
     task = a_task(agent="review", step="review")
-    await backend.commit(Batch(writes=archive.records(task, a_full_result("x"))))
+    await backend.commit(Batch(writes=archive.left(task, a_full_result("x"))))
 
     (review,) = (await archive.metadata.reviews(TENANT)).items
     assert review.number == 12
@@ -83,14 +83,14 @@ async def test_a_repeated_attempt_replaces_itself(
 
     stored = [key async for key, _ in backend.scan("")]
     assert len((await archive.code.of_path(TENANT, "shop/cart.py")).items) == 1
-    assert len(stored) == len(set(stored)) == len(archive.records(a_task(), a_full_result("x")))
+    assert len(stored) == len(set(stored)) == len(archive.left(a_task(), a_full_result("x")))
 
 
 async def test_secrets_are_taken_out_of_everything_that_is_kept(
     archive: Archive, backend: StorageBackend
 ) -> None:
     secret = "ghp_" + "a1B2" * 9
-    await backend.commit(Batch(writes=archive.records(a_task(), a_full_result(secret))))
+    await backend.commit(Batch(writes=archive.left(a_task(), a_full_result(secret))))
 
     stored = b"".join([record.value async for _, record in backend.scan("")])
     assert secret.encode() not in stored
@@ -103,7 +103,7 @@ async def test_what_is_too_much_of_one_attempt_is_counted_and_left_out(
 ) -> None:
     lines = tuple(LogLine(text=f"line {n}", at=EPOCH) for n in range(MAX_ARTIFACTS + 20))
     result = a_full_result().model_copy(update={"artifacts": lines})
-    await backend.commit(Batch(writes=archive.records(a_task(), result)))
+    await backend.commit(Batch(writes=archive.left(a_task(), result)))
 
     (execution,) = (await archive.metadata.executions(TENANT)).items
     assert (execution.artifacts, execution.left_out) == ({"log": MAX_ARTIFACTS}, 20)
@@ -114,7 +114,7 @@ async def test_pages_of_a_listing_meet_without_gap_or_overlap(
 ) -> None:
     for number in range(25):
         task = a_task(run_id=f"run-{number:03d}")
-        await backend.commit(Batch(writes=archive.records(task, a_full_result())))
+        await backend.commit(Batch(writes=archive.left(task, a_full_result())))
 
     seen: list[str] = []
     after = ""
@@ -136,7 +136,7 @@ async def test_a_range_of_samples_holds_its_ends_and_each_point_once(
         return Measurement(environment="staging", series=Series(name="p", points=points), at=at)
 
     measurements = [measured(0, 10), measured(10, 20), measured(30, 40)]
-    await backend.commit(Batch(writes=archive.keep(a_task(), measurements)))
+    await backend.commit(Batch(writes=await archive.measured(a_task(), measurements)))
 
     end = EPOCH + timedelta(seconds=30)
     start = EPOCH + timedelta(seconds=10)
@@ -164,7 +164,7 @@ async def test_metrics_of_executions_are_found_by_the_time_of_their_end(
 ) -> None:
     for number in range(4):
         task = a_task(run_id=f"run-{number}")
-        await backend.commit(Batch(writes=archive.records(task, a_full_result())))
+        await backend.commit(Batch(writes=archive.left(task, a_full_result())))
         await clock.advance(60)
 
     start, end = EPOCH + timedelta(seconds=60), EPOCH + timedelta(seconds=180)
@@ -192,7 +192,7 @@ async def test_the_oldest_go_where_a_repository_has_too_many(
         ]
         for start in range(0, count, 500):
             page = outcomes[start : start + 500]
-            await backend.commit(Batch(writes=archive.learn(tenant, *page)))
+            await backend.commit(Batch(writes=archive.learned(tenant, page)))
 
     assert await archive.prune() == 30
     assert await archive.prune() == 0
@@ -209,7 +209,7 @@ async def test_a_path_cannot_reach_into_another_run_or_tenant(
     result = a_full_result("mine")
     version = result.artifacts[0].model_copy(update={"path": hostile})
     moved = result.model_copy(update={"artifacts": (version,)})
-    await backend.commit(Batch(writes=archive.records(a_task(TENANT), moved)))
+    await backend.commit(Batch(writes=archive.left(a_task(TENANT), moved)))
 
     assert {tenant_of(key) async for key, _ in backend.scan("")} == {TENANT}
     assert len((await archive.code.of_path(TENANT, hostile)).items) == 1
@@ -226,7 +226,7 @@ async def test_two_tenants_never_see_each_other(
         tenant = rng.choice(list(canaries))
         task = a_task(tenant, run_id=f"run-{rng.randrange(5)}", attempt=rng.randrange(1, 3))
         result = a_full_result(canaries[tenant], at=clock.now())
-        await backend.commit(Batch(writes=archive.records(task, result)))
+        await backend.commit(Batch(writes=archive.left(task, result)))
         await clock.advance(rng.random() * 10)
         reader = rng.choice(list(canaries))
         told = await everything(archive, reader, clock)
@@ -312,10 +312,8 @@ async def test_strangers_and_agents_cannot_put_words_into_peoples_mouths(
     forged = said.model_copy(update={"outcome": an_outcome(kind="finding_dismissed")})
     by_agent = a_full_result().model_copy(update={"artifacts": (forged,)})
     by_stranger = a_full_result().model_copy(update={"artifacts": (said,)})
-    await backend.commit(Batch(writes=archive.records(a_task(run_id="a"), by_agent)))
-    await backend.commit(
-        Batch(writes=archive.records(a_task(run_id="b", tainted=True), by_stranger))
-    )
+    await backend.commit(Batch(writes=archive.left(a_task(run_id="a"), by_agent)))
+    await backend.commit(Batch(writes=archive.left(a_task(run_id="b", tainted=True), by_stranger)))
     assert await archive.knowledge.outcomes(TENANT) == []
 
 
@@ -323,7 +321,7 @@ async def test_a_record_of_a_later_form_is_passed_over_and_stays(
     archive: Archive, backend: StorageBackend
 ) -> None:
     await keep(archive, backend, TENANT, "x")
-    writes = archive.records(a_task(run_id="zzz"), a_full_result())
+    writes = archive.left(a_task(run_id="zzz"), a_full_result())
     place = next(write.key for write in writes if write.key.startswith("test-report/"))
     await backend.commit(Batch(writes=[Write(place, b'{"form": "unknown"}')]))
 

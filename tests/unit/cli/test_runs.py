@@ -239,7 +239,7 @@ async def full(books: Books) -> None:
     archive = Archive(books.store, books.clock)
     for tenant, canary in (("7/42", "canaryone"), ("7/43", "canarytwo"), ("8/42", "canarythree")):
         task = a_task(tenant, run_id=f"run-{canary}")
-        await books.store.commit(Batch(writes=archive.records(task, a_full_result(canary))))
+        await books.store.commit(Batch(writes=archive.left(task, a_full_result(canary))))
         installation, repository = tenant.split("/")
         body = {"installation": {"id": int(installation)}, "repository": {"id": int(repository)}}
         delivery = {"guid": canary, "event": "push", "received_at": "2026-01-05T09:00:00Z"}
