@@ -62,8 +62,8 @@ def read_schemas(texts: Mapping[str, str]) -> Found:
                 found.setdefault((path, schema.name), schema)
         except Unreadable as error:
             left_out.append((path, str(error)))
-        except RecursionError:
-            left_out.append((path, "it is nested too deeply"))
+        except (RecursionError, ValueError):
+            left_out.append((path, "it says something that is not understood"))
     return Found(tuple(found.values())[:MAX_SCHEMAS], tuple(left_out))
 
 

@@ -47,14 +47,22 @@ class _Table:
 
 
 def read_sql(path: str, text: str) -> Iterator[Schema]:
-    """Yield a schema a table; Unreadable if a table has what could not be kept, e.g. a CHECK."""
+    """Yield a schema a table; at the end Unreadable if others have what could not be kept."""
     tokens = [t for t in _TOKEN.findall(text) if not t.startswith(("--", "/*"))]
     if len(tokens) > _MAX_TOKENS:
         raise Unreadable("it is too large")
     upper = [token.upper() for token in tokens]
+    complaints: list[str] = []
     for index in range(len(tokens) - 3):
         if upper[index] == "CREATE" and "TABLE" in upper[index + 1 : index + 4]:
-            yield from _table(path, tokens, upper.index("TABLE", index) + 1)
+            try:
+                yield from _table(path, tokens, upper.index("TABLE", index) + 1)
+            except Unreadable as error:
+                complaints.append(str(error))
+            except IndexError:
+                complaints.append("a table is not complete")
+    if complaints:
+        raise Unreadable("; ".join(complaints[:5]))
 
 
 def _table(path: str, tokens: list[str], start: int) -> Iterator[Schema]:
