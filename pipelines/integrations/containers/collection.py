@@ -15,6 +15,8 @@ TOO_LARGE = "larger than 10 MiB"
 NOT_REGULAR = "not a regular file"
 MISSING = "missing"
 DAMAGED = "the sandbox did not deliver it whole"
+_LONG_NAME = (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE)
+"""What an archive may say of a name before the member that has it; the name does not matter."""
 
 
 @dataclass(slots=True)
@@ -58,12 +60,13 @@ def read_tar(data: bytes, path: str, collected: Collected) -> None:
     Nothing is extracted and only the first member is looked at, so that no name, link, count or
     size in the archive matters beyond its own check.
     """
-    try:
-        member = tarfile.TarInfo.frombuf(data[:512], "utf-8", "surrogateescape")
-    except tarfile.HeaderError:
+    member = _first(data)
+    if member is not None and member.type in _LONG_NAME:
+        data = data[512 + -(-member.size // 512) * 512 :]
+        member = _first(data)
+    if member is None:
         collected.refused[path] = MISSING if not data.strip(b"\0") else DAMAGED
-        return
-    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+    elif member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
         collected.refused[path] = _what(member)
     elif member.size > MAX_FILE_BYTES:
         collected.refused[path] = TOO_LARGE
@@ -71,6 +74,13 @@ def read_tar(data: bytes, path: str, collected: Collected) -> None:
         collected.refused[path] = DAMAGED
     else:
         collected.add(path, data[512 : 512 + member.size])
+
+
+def _first(data: bytes) -> tarfile.TarInfo | None:
+    try:
+        return tarfile.TarInfo.frombuf(data[:512], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return None
 
 
 def _what(member: tarfile.TarInfo) -> str:
@@ -107,15 +117,15 @@ def read_report(data: bytes, wanted: Sequence[str], collected: Collected) -> Rep
         end = bytes(rest[:MAX_HEADERS]).find(b"\n")
         head = _object(bytes(rest[: max(end, 0)]))
         rest = rest[end + 1 :]
-        path, size = head.get("path"), head.get("size")
+        path, size = str(head.get("path")), head.get("size")
         if path in asked and isinstance(reason := head.get("refused"), str):
             collected.refused[path] = reason[:200]
-        elif path in asked and isinstance(size, int) and 0 <= size <= len(rest):
+        elif path in asked and type(size) is int and 0 <= size <= len(rest):
             collected.add(path, bytes(rest[:size]))
             rest = rest[size:]
         else:
             code = head.get("exit")
-            if isinstance(code, int) and 0 <= code <= 255:
+            if type(code) is int and 0 <= code <= 255:
                 exit_code, disk_full = code, head.get("full") is True
             break
         asked.discard(path)
