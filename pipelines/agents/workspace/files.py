@@ -274,8 +274,10 @@ class Workspace:
             raise WorkspaceError(
                 f"{REDACTED} stands for something that you were not shown; a file cannot hold it."
             )
-        if _secrets(content) - _secrets(before):
-            raise WorkspaceError("The text holds something that looks like a secret.")
+        if find_secrets(content):
+            raise WorkspaceError(
+                f"`{_shown(path)}` cannot be written: it holds something that looks like a secret."
+            )
         edited = {**self._edits, path: content}
         if len(edited) > MAX_EDITS:
             raise WorkspaceError(f"No more than {MAX_EDITS} files can be changed.")
@@ -291,10 +293,6 @@ def _folders(path: str) -> list[str]:
     """Return every folder above a path, the nearest first."""
     parts = path.split("/")
     return ["/".join(parts[:depth]) for depth in range(len(parts) - 1, 0, -1)]
-
-
-def _secrets(text: str) -> set[str]:
-    return {text[secret.start : secret.end] for secret in find_secrets(text)}
 
 
 def _with_crlf(text: str) -> str:

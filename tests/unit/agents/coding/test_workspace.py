@@ -226,9 +226,12 @@ async def test_a_text_that_no_commit_may_hold_is_refused(content: str, told: str
     assert space.edits == ()
 
 
-async def test_a_secret_that_was_there_does_not_stop_work_on_its_file() -> None:
-    space = await opened({"x.py": "KEY = 'ghp_" + "A1b2" * 9 + "'\nn = 1\n"})
-    await space.replace("x.py", "n = 1", "n = 2")
+async def test_a_file_with_a_secret_is_only_written_without_it() -> None:
+    secret = "ghp_" + "A1b2" * 9
+    space = await opened({"x.py": f"KEY = '{secret}'\nn = 1\n"})
+    with pytest.raises(WorkspaceError, match="secret"):
+        await space.replace("x.py", "n = 1", "n = 2")
+    await space.replace("x.py", secret, "")
     assert len(space.edits) == 1
 
 

@@ -1,0 +1,169 @@
+"""Changes code for an issue, an incident, findings or a request, and proves what it can."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import ValidationError
+
+from pipelines.agents import prompts
+from pipelines.agents.base import BaseAgent
+from pipelines.agents.coding.answer import CodingAnswer
+from pipelines.agents.coding.assignment import Assignment, Nothing, assignment_of
+from pipelines.agents.coding.outcome import could_not, propose
+from pipelines.agents.coding.report import Work, words
+from pipelines.agents.coding.tools import CodingTools, told
+from pipelines.agents.coding.trials import Trial, Trials
+from pipelines.agents.context import AgentContext
+from pipelines.agents.fence import Fence, presentable
+from pipelines.agents.toolloop import Outcome, ToolLoop
+from pipelines.agents.workspace import Workspace
+from pipelines.config.steps import CodingOptions
+from pipelines.errors import UserError
+from pipelines.integrations.llm.base import ChatMessage, ModelRequest, Part
+from pipelines.model import Task, TaskResult
+
+MAX_OUTPUT_TOKENS = 8_192
+_MAX_REASON = 300
+_MAX_OVERVIEW = 200
+
+
+class CodingAgent(BaseAgent):
+    """Proposes one commit, on the pull request's branch or in a pull request of its own.
+
+    Options: as ``CodingOptions`` of the configuration.
+    """
+
+    name: ClassVar[str] = "coding"
+
+    def _validate_task(self, task: Task) -> None:
+        super()._validate_task(task)
+        _options(task)
+
+    async def _execute(self, task: Task, context: AgentContext) -> TaskResult:
+        assignment = assignment_of(task)
+        if isinstance(assignment, Nothing):
+            return could_not(task, assignment.why)
+        space = await Workspace.open(context.reader, protected=task.protected, ignore=task.ignore)
+        trials = await Trials.prepare(task, _options(task), context, space)
+        tools = CodingTools(space, trials)
+        fence = Fence(context.rng)
+        request = _request(task, assignment, space, context, fence)
+        loop = ToolLoop(context, request, tools.all, fence, schema=CodingAnswer)
+        session = _Session(task, context, assignment, space, trials, tools)
+        outcome, trial = await _work(session, loop, fence)
+        return _conclude(session, outcome, trial)
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What every part of one task works with."""
+
+    task: Task
+    context: AgentContext
+    assignment: Assignment
+    space: Workspace
+    trials: Trials
+    tools: CodingTools
+
+
+async def _work(
+    session: _Session, loop: ToolLoop[CodingAnswer], fence: Fence
+) -> tuple[Outcome[CodingAnswer], Trial | None]:
+    """Let the model work, and go back to it with failing tests as often as the step allows."""
+    outcome = await loop.run()
+    while True:
+        edits = session.space.edits
+        given_up = outcome.answer is not None and outcome.answer.outcome == "unable"
+        if not edits or given_up or outcome.ended == "refused":
+            return outcome, None
+        trial = await session.trials.run(edits)
+        again = trial.verdict == "failed" and session.trials.rounds_left
+        if outcome.ended != "answered" or not again:
+            return outcome, trial
+        output = fence.block("run_tests", presentable(told(trial)))
+        outcome = await loop.run(
+            f"The tests fail over your edits and do not fail like that without them.\n\n{output}"
+            "Mend it and give your answer again, or answer `unable`."
+        )
+
+
+def _conclude(session: _Session, outcome: Outcome[CodingAnswer], trial: Trial | None) -> TaskResult:
+    """Propose the commit if something speaks for it, and otherwise say what stood in the way."""
+    answer = outcome.answer
+    why = outcome.why
+    if trial is None and answer is not None:
+        said = words(answer.headline or answer.explanation, _MAX_REASON).rstrip(".")
+        why = f"the model says: {said}" if answer.outcome == "unable" else "nothing was changed"
+    elif trial is not None and trial.verdict == "failed" and trial.ran:
+        why = f"the tests still fail (`{trial.ran.recipe.shown}` {trial.ran.ending})"
+    elif trial is not None and outcome.ended != "answered" and trial.verdict != "passed":
+        why = f"{outcome.why}, and the edits by then are not proven"
+    elif trial is not None:
+        work = _known(session, trial, outcome)
+        return propose(work, outcome, session.space.edits, session.context.clock.now())
+    refused = tuple(session.tools.refused.values())
+    return could_not(
+        session.task,
+        why,
+        answer=answer,
+        refused=refused,
+        trial=trial,
+        outcome=outcome,
+        now=session.context.clock.now(),
+    )
+
+
+def _known(session: _Session, trial: Trial, outcome: Outcome[CodingAnswer]) -> Work:
+    changes = session.space.changes
+    layout = session.trials.layout
+    changed_tests = tuple(
+        change.path
+        for change in changes
+        if change.before is not None and layout is not None and layout.is_test(change.path)
+    )
+    return Work(
+        task=session.task,
+        assignment=session.assignment,
+        changes=changes,
+        trial=trial,
+        answer=outcome.answer,
+        ended=outcome.why,
+        changed_tests=changed_tests,
+        refused=tuple(session.tools.refused.values()),
+        complete=session.space.tree.complete,
+    )
+
+
+def _request(
+    task: Task, assignment: Assignment, space: Workspace, context: AgentContext, fence: Fence
+) -> ModelRequest:
+    """Return the first request: what there is to do, and an overview of the files."""
+    paths = space.paths
+    rows = [presentable(path) for path in paths[:_MAX_OVERVIEW]]
+    if len(paths) > _MAX_OVERVIEW:
+        rows.append(f"({len(paths) - _MAX_OVERVIEW} more files; list_files shows them)")
+    material = (*assignment.material, ("files", "\n".join(rows)))
+    blocks = "".join(fence.block(kind, text) for kind, text in material)
+    room = context.model.context_tokens // 4
+    return ModelRequest(
+        purpose="coding",
+        system=(Part(text=prompts.load("coding"), cache=True),),
+        messages=(
+            ChatMessage(
+                role="user",
+                parts=(Part(text=f"{fence.announcement}{blocks}Do this task.\n", cache=True),),
+            ),
+        ),
+        max_output_tokens=max(1, min(MAX_OUTPUT_TOKENS, room)),
+    )
+
+
+def _options(task: Task) -> CodingOptions:
+    try:
+        return CodingOptions.model_validate(task.options)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"The option `{where}` of a coding step is wrong: {first['msg']}."
+        ) from error
