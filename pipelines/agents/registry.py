@@ -1,6 +1,7 @@
 """Which class stands behind each ``agent:`` of the configuration."""
 
 from pipelines.agents.base import BaseAgent
+from pipelines.agents.coding import CodingAgent
 from pipelines.agents.deploying import DeployAgent
 from pipelines.agents.monitor import MonitorAgent
 from pipelines.agents.review import ReviewAgent
@@ -11,6 +12,7 @@ from pipelines.errors import UserError
 AGENTS: dict[str, type[BaseAgent]] = {
     agent.name: agent
     for agent in (
+        CodingAgent,
         DeployAgent,
         MonitorAgent,
         ReviewAgent,
