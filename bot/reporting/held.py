@@ -20,6 +20,8 @@ from pipelines.model import (
 
 MAX_LINES = 400
 """Of one file's diff."""
+MAX_COMPARED = 3000
+"""Lines of either side: what a comparison costs grows with the square of it."""
 
 
 def commits_of(effects: Sequence[Effect]) -> list[PushCommit]:
@@ -33,13 +35,15 @@ async def waiting_diff(outlet: Outlet, step: Step, result: TaskResult | None) ->
     if step.state is not StepState.WAITING or not step.held or result is None:
         return ()
     edits = [edit for commit in commits_of(result.effects) for edit in commit.edits]
-    before = await _texts(outlet, edits)
-    return tuple(_block(outlet, edit, before.get(edit.before_sha or "")) for edit in edits)
+    before = await _texts(outlet, edits[:MAX_BLOBS])
+    shown = [_block(outlet, e, before.get(e.before_sha or "")) for e in edits[:MAX_BLOBS]]
+    rest = [f"Approving also {_deed(e)} {_name(outlet, e)}." for e in edits[MAX_BLOBS:]]
+    return (*shown, *rest)
 
 
 async def _texts(outlet: Outlet, edits: Sequence[FileEdit]) -> Mapping[str, str]:
     """Return the texts before, by id; what cannot be had is shown as the new text alone."""
-    oids = list(dict.fromkeys(edit.before_sha for edit in edits if edit.before_sha))[:MAX_BLOBS]
+    oids = list(dict.fromkeys(edit.before_sha for edit in edits if edit.before_sha))
     if not oids:
         return {}
     repository = outlet.change.repository
@@ -59,11 +63,23 @@ def _block(outlet: Outlet, edit: FileEdit, before: str | None) -> str:
     """Return a file's change; secrets are taken out of both sides before they are compared."""
     old = outlet.redacted(before or "").splitlines()
     new = outlet.redacted(edit.content or "").splitlines()
-    rows = list(difflib.unified_diff(old, new, lineterm="", n=3))[2:]
-    word = "deletes" if edit.content is None else "changes" if edit.before_sha else "adds"
+    sides = (old[:MAX_COMPARED], new[:MAX_COMPARED])
+    rows = list(difflib.unified_diff(*sides, lineterm="", n=3))[2:]
     shown = "\n".join(rows[:MAX_LINES])
     left = len(rows) - MAX_LINES
     more = f"\n\n{left} more lines are not shown." if left > 0 else ""
     mode = ", executable" if edit.executable else ""
-    head = f"Approving {word} {code_span(outlet.redacted(edit.path))}{mode}:"
+    head = f"Approving {_deed(edit)} {_name(outlet, edit)}{mode}:"
+    cut = max(len(old), len(new)) > MAX_COMPARED
+    more += f"\n\nOnly the first {MAX_COMPARED} lines were compared." if cut else ""
     return f"{head}\n\n{fence(shown or '(no lines)', 'diff')}{more}"
+
+
+def _deed(edit: FileEdit) -> str:
+    if edit.content is None:
+        return "deletes"
+    return "changes" if edit.before_sha else "adds"
+
+
+def _name(outlet: Outlet, edit: FileEdit) -> str:
+    return code_span(outlet.redacted(edit.path))
