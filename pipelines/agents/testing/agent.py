@@ -1,13 +1,14 @@
 """Tests a change: runs head and base, compares what they claim, and writes what is missing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from pipelines.agents.base import BaseAgent
 from pipelines.agents.context import AgentContext
+from pipelines.agents.testing.control import control
 from pipelines.agents.testing.execution import Bench, Ran
 from pipelines.agents.testing.findings import findings_of
-from pipelines.agents.testing.judgement import Judgement, judge
+from pipelines.agents.testing.judgement import Judgement, code, judge
 from pipelines.agents.testing.options import Options
 from pipelines.agents.testing.recipe import Recipe, whole
 from pipelines.agents.testing.subject import Subject
@@ -56,9 +57,9 @@ class TestAgent(BaseAgent):
         bench = Bench(context.workplace, change.head_sha, change.base_sha, seconds)
         session = _Session(task, context, subject, bench)
         runs = await _run_all(bench, recipe, options.repeat)
-        judgement = judge(runs.heads, runs.base)
+        judgement, note = await _checked(session, recipe, runs)
         written = await _write(session, runs, judgement)
-        return await _result(session, runs, judgement, written)
+        return await _result(session, runs, judgement, (*_notes(subject), note), written)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,21 @@ async def _run_all(bench: Bench, recipe: Recipe, repeat: int) -> Runs:
     return Runs(tuple(heads), base)
 
 
+async def _checked(session: _Session, recipe: Recipe, runs: Runs) -> tuple[Judgement, str]:
+    """Judge the runs; a green one that could be forged has to pass a control, too."""
+    task, layout = session.task, session.subject.layout
+    judgement = judge(runs.heads, runs.base)
+    doubtful = task.tainted or task.change.from_fork or bool(_deciding(session.subject))
+    green = conclude(runs, judgement).conclusion is Conclusion.SUCCESS
+    if not (doubtful and green and runs.heads[0].claims):
+        return judgement, ""
+    wishes, rng = Options.of(task).wishes, session.context.rng
+    outcome = await control(session.bench, recipe, layout, wishes, rng)
+    if not outcome.suspicion:
+        return judgement, outcome.note
+    return replace(judgement, suspicious=(*judgement.suspicious, outcome.suspicion)), ""
+
+
 async def _write(session: _Session, runs: Runs, judgement: Judgement) -> Written:
     """Have missing tests written where a proof means something: over a run that is sound."""
     subject = session.subject
@@ -103,20 +119,23 @@ async def _write(session: _Session, runs: Runs, judgement: Judgement) -> Written
 
 
 async def _result(
-    session: _Session, runs: Runs, judgement: Judgement, written: Written
+    session: _Session,
+    runs: Runs,
+    judgement: Judgement,
+    notes: tuple[str, ...],
+    written: Written,
 ) -> TaskResult:
     task, subject = session.task, session.subject
     findings = await findings_of(
         judgement.new, session.context.reader, subject.paths, subject.changed
     )
     verdict = conclude(runs, judgement)
-    notes = (*_notes(subject, runs), *written.notes)
     return TaskResult(
         task_id=task.id,
         status="completed",
         conclusion=verdict.conclusion,
         title=verdict.title,
-        summary=summarise(runs, judgement, notes),
+        summary=summarise(runs, judgement, [n for n in (*notes, *written.notes) if n]),
         findings=findings,
         effects=written.effects,
         artifacts=(*_reports(runs, judgement), *written.artifacts),
@@ -136,16 +155,22 @@ def _reports(runs: Runs, judgement: Judgement) -> list[TestReport]:
     return [r.artifact(judgement.suspicious if r.at == "head" else ()) for r in every]
 
 
-def _notes(subject: Subject, runs: Runs) -> list[str]:
+def _deciding(subject: Subject) -> list[str]:
+    """Return the changed files that decide how tests run."""
+    return sorted(path for path in subject.changed if path.rsplit("/", 1)[-1] in _DECIDING)
+
+
+def _notes(subject: Subject) -> list[str]:
     """Say what a reader should know before believing the result."""
     notes: list[str] = []
-    touched = [path for path in subject.changed if path.rsplit("/", 1)[-1] in _DECIDING]
-    if touched:
-        listed = ", ".join(f"`{path.replace('`', '')}`" for path in sorted(touched)[:5])
+    if touched := _deciding(subject):
+        listed = ", ".join(code(path) for path in touched[:5])
         notes.append(f"This change edits what decides how tests run: {listed}.")
     if subject.others:
         names = ", ".join(layout.framework for layout in subject.others)
         notes.append(f"Also found and not run: {names}; a step with `run` of its own runs them.")
     if not subject.tree.complete:
         notes.append("The source did not list all files of the commit.")
+    if not subject.complete:
+        notes.append("The source did not list all changed files.")
     return notes

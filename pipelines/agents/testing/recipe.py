@@ -63,6 +63,18 @@ def whole(layout: Layout | None, wishes: Wishes) -> Recipe | None:
     return _clean_first(recipe)
 
 
+def runs_everything(layout: Layout, wishes: Wishes) -> bool:
+    """Whether a test that is added where the others are would surely be run."""
+    if wishes.run is None:
+        return True
+    call = _SURE.get(layout.framework)
+    match = call.match(wishes.run) if call else None
+    if match is None or _ONE_CALL.fullmatch(wishes.run) is None:
+        return False
+    words = wishes.run[match.end() :].split()
+    return all(word.startswith("-") and word not in ("-k", "-m") for word in words)
+
+
 def one_file(layout: Layout, wishes: Wishes, path: str) -> Recipe | None:
     """Return the command that runs one test file, or None if only all tests can be run."""
     if wishes.run is not None and not _is_one_call(layout, wishes.run):

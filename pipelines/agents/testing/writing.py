@@ -17,6 +17,7 @@ from pipelines.agents.testing.proof import Candidate, Proof, Prover
 from pipelines.agents.testing.proposal import ChangedSource, TestAnswer, propose, unfit
 from pipelines.agents.testing.subject import texts_of
 from pipelines.diff import compare
+from pipelines.errors import UserError
 from pipelines.model import (
     Artifact,
     Change,
@@ -96,6 +97,8 @@ async def write_missing(
             await _work(task, context, sources, prover, progress)
     except TimeoutError:
         progress.notes.append("The time for writing tests ran out before all were proven.")
+    except UserError as error:
+        progress.notes.append(f"Writing tests ended early: {str(error).rstrip('.')}.")
     return _written(task, context, progress)
 
 

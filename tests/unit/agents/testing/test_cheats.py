@@ -113,10 +113,23 @@ async def test_a_title_says_suspicious_when_nothing_else_is_worse() -> None:
     assert result.title.startswith("suspicious: the command exited with 0, but")
 
 
-async def test_outcomes_that_are_patched_do_not_look_like_the_runner_saw_them() -> None:
-    # Patched reports agree with each other; what gives them away is the edit, which is named.
-    result = await run_tests(a_workplace(BASE, {"conftest.py": PATCHED, "cart.py": BROKEN}))
+@pytest.mark.parametrize("cart", [BROKEN, BASE["cart.py"]])
+async def test_outcomes_that_are_patched_are_given_away_by_a_test_that_must_fail(cart: str) -> None:
+    result = await run_tests(a_workplace(BASE, {"conftest.py": PATCHED, "cart.py": cart}))
+    assert result.conclusion is Conclusion.NEUTRAL
+    assert "a test that must fail was added, and the command still exited with 0" in result.summary
     assert "This change edits what decides how tests run: `conftest.py`" in result.summary
+
+
+async def test_a_strangers_green_run_has_to_tell_a_test_that_must_fail() -> None:
+    hide = "import atexit, os, sys\nif 'pytest' in sys.modules:\n    atexit.register(os._exit, 0)\n"
+    head = {"cart.py": hide + BASE["cart.py"]}
+    result = await run_tests(a_workplace(BASE, head), tainted=True)
+    assert result.conclusion is Conclusion.NEUTRAL
+    assert "a test that must fail was added" in result.summary
+    honest = await run_tests(a_workplace(BASE, {"README.md": "x"}), tainted=True)
+    assert honest.conclusion is Conclusion.SUCCESS
+    assert "and it was told" in honest.summary
 
 
 @pytest.mark.parametrize("code", [139, 137, 2, 1])
