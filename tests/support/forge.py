@@ -19,10 +19,12 @@ from pipelines.model import (
     ChangedFile,
     ChangedFiles,
     ConfigFile,
+    CreateDeployment,
     Effect,
     FileStatus,
     Finding,
     OpenFeedback,
+    OpenIssue,
     PostComment,
     PriorFinding,
     React,
@@ -107,6 +109,10 @@ class Forge:
     done: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Every effect really written: key and commit."""
     bodies: list[str] = field(default_factory=list[str])
+    denied: set[str] = field(default_factory=set[str])
+    """Kinds of effect that it does not take."""
+    numbers: dict[str, int] = field(default_factory=dict[str, int])
+    """Of deployments and issues, by effect."""
     checks: dict[int, Check] = field(default_factory=dict[int, Check])
     gone: bool = False
     stranger: bool = False
@@ -188,8 +194,11 @@ class Forge:
     async def carry_out(self, run: WorkflowRun, effect: Effect, *, repeated: bool) -> Receipt:
         self.faults.point(f"before {effect.kind}")
         head = effect.head_sha or run.change.head_sha
+        if effect.kind in self.denied:
+            return Receipt(key=effect.key, status="denied", message="The forge says no.")
+        number = self._number(effect)
         if repeated and effect.key in {key for key, _ in self.done}:
-            return Receipt(key=effect.key, status="found")
+            return Receipt(key=effect.key, status="found", number=number)
         pull = self.pulls.get(run.change.number or 0)
         pinned = isinstance(effect, SubmitReview | AnswerFinding)
         if pinned and pull is not None and sha(pull.head) != head:
@@ -200,7 +209,14 @@ class Forge:
         if isinstance(effect, PostComment):
             self.bodies.append(effect.body)
         self.faults.point(f"after {effect.kind}")
-        return Receipt(key=effect.key, status="done", url=f"https://forge.test/{effect.key}")
+        url = f"https://forge.test/{effect.key}"
+        return Receipt(key=effect.key, status="done", url=url, number=number)
+
+    def _number(self, effect: Effect) -> int | None:
+        """What the forge calls what is made; the same effect makes the same thing."""
+        if not isinstance(effect, CreateDeployment | OpenIssue):
+            return None
+        return self.numbers.setdefault(effect.key, 100 + len(self.numbers))
 
     async def report(
         self,
