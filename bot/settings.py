@@ -54,6 +54,9 @@ class ConductorConfig(BaseSettings):
     conductor_models: Annotated[tuple[str, ...], NoDecode] = ()
 
     conductor_sandbox: SandboxChoice = "auto"
+    conductor_sandbox_image: str | None = None
+    conductor_sandbox_pull: bool = False
+    conductor_toolchains: Annotated[tuple[Path, ...], NoDecode] = ()
     conductor_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     conductor_local_target: bool = False
     conductor_data_dir: Path = Path(".conductor")
@@ -78,6 +81,13 @@ class ConductorConfig(BaseSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("conductor_toolchains", mode="before")
+    @classmethod
+    def _paths(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(Path(part) for part in value.split(os.pathsep) if part)
         return value
 
     @field_validator(

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -20,6 +20,8 @@ from bot.redactor import Redactor
 from bot.reporting.publisher import GitHubReporter
 from bot.settings import ConductorConfig
 from bot.telemetry import Metrics
+from bot.wiring.deployments import Targets, files_of
+from bot.wiring.instruments import Surroundings, docker, notifier, observatories, sandboxes
 from bot.worker import Lane, Sweep, Worker
 from pipelines.agents.process import ProcessRunner
 from pipelines.errors import UserError
@@ -31,12 +33,16 @@ from pipelines.orchestration.bus.local import LocalBus
 from pipelines.orchestration.dispatch import Dispatcher
 from pipelines.orchestration.work import EFFECTS, REPORTS, TIMERS
 from pipelines.ports import AgentRunner, Clock, Ids, Rng
+from pipelines.stores.archive import Archive
 from pipelines.stores.backend import StorageBackend
 from pipelines.stores.open import open_backend
 
 _log = structlog.stdlib.get_logger("bot.wiring")
 
 SWEEP_SECONDS = 60.0
+WAITING = frozenset({"agent.deploy", "agent.monitor"})
+WATCHES = 100
+"""How many deployments and watches go on at the same time in one process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +102,26 @@ async def services(
             on_request=_github_metrics(metrics),
         )
         permissions = PermissionChecker(github, clock)
+        keys, page = settings.marker_keys, base_url(settings)
+        source = GitHubSource(github, permissions, clock, marker_keys=keys)
+        around = Surroundings(settings, clock, ids, opened)
+        engine = docker(around)
         outside = Outside(
             store=store,
             bus=bus,
-            source=GitHubSource(github, permissions, clock, marker_keys=settings.marker_keys),
-            reporter=GitHubReporter(github, redact=redactor, base_url=base_url(settings)),
+            source=source,
+            reporter=GitHubReporter(github, redact=redactor, base_url=page, marker_keys=keys),
             runner=agents,
             clock=clock,
             ids=ids,
             rng=rng,
             worker=f"{socket.gethostname()}/{os.getpid()}",
             day_budget_usd=settings.conductor_budget_usd_per_day,
+            sandboxes=sandboxes(around, engine).strongest,
+            targets=Targets(around, engine, files_of(github, source)),
+            observatories=observatories(around, store),
+            notifier=notifier(around),
+            memory=Archive(store, clock),
         )
         parts = orchestrate(outside)
         yield Services(
@@ -161,7 +176,7 @@ def _worker(
         lanes=(
             Lane("deliveries", (DELIVERIES,), 4),
             Lane("publishing", (EFFECTS, REPORTS, TIMERS), 8),
-            Lane("agents", parts.coordinator.queues, settings.conductor_concurrency),
+            *agent_lanes(parts.coordinator.queues, settings.conductor_concurrency),
         ),
         dispatcher=dispatcher,
         bus=outside.bus,
@@ -175,6 +190,17 @@ def _worker(
     )
 
 
+def agent_lanes(queues: Sequence[str], concurrency: int) -> tuple[Lane, ...]:
+    """Return the lanes of the agents: one for those that work, one for those that mostly wait.
+
+    A deployment and its watch last for minutes in which they only look from time to time, so they
+    would keep the others from working.
+    """
+    waiting = tuple(queue for queue in queues if queue in WAITING)
+    working = tuple(queue for queue in queues if queue not in WAITING)
+    return (Lane("agents", working, concurrency), Lane("waiting", waiting, WATCHES))
+
+
 def local_worker(outside: Outside, parts: Orchestration) -> Worker:
     """Return a worker for a run that no delivery started."""
     dispatcher = Dispatcher(
@@ -184,7 +210,7 @@ def local_worker(outside: Outside, parts: Orchestration) -> Worker:
         name=outside.worker,
         lanes=(
             Lane("publishing", (EFFECTS, REPORTS, TIMERS), 4),
-            Lane("agents", parts.coordinator.queues, 8),
+            *agent_lanes(parts.coordinator.queues, 8),
         ),
         dispatcher=dispatcher,
         bus=outside.bus,
