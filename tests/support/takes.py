@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pipelines.agents.runner import LocalRunner
 from pipelines.errors import Retryable
-from pipelines.integrations.llm.base import LanguageModel
+from pipelines.integrations.llm.base import LanguageModel, ModelRequest
 from pipelines.integrations.llm.chain import ModelChain
 from pipelines.integrations.llm.mock import MockModel, Script
 from pipelines.integrations.llm.prices import price_table
-from pipelines.model import Change, Step, Task, TaskResult, Trigger, WorkflowRun
+from pipelines.integrations.llm.streaming import prompt_tokens
+from pipelines.integrations.llm.tokens import estimate_tokens
+from pipelines.model import Step, Task, TaskResult, WorkflowRun
 from pipelines.orchestration.engine import WorkflowEngine
 from pipelines.orchestration.runs import new_run
 from pipelines.orchestration.transitions import (
@@ -26,6 +28,7 @@ from pipelines.ports import Clock, Workplace
 from pipelines.replay.recording import Recorder, Recording
 from pipelines.replay.tape import Happening, Passage
 from tests.support.clock import VirtualClock
+from tests.support.models import Answer, ScriptedModel
 
 
 class BriskClock(VirtualClock):
@@ -40,19 +43,39 @@ class BriskClock(VirtualClock):
         await asyncio.sleep(0)
 
 
+class Voice(ScriptedModel):
+    """A scripted model that counts tokens and dollars as real ones do, as a replay will."""
+
+    def __init__(self, *answers: Answer) -> None:
+        super().__init__(*answers)
+        self.name = "mock:voice"
+
+    @property
+    def context_tokens(self) -> int:
+        return price_table().context_tokens(self.name)
+
+    def estimate_tokens(self, text: str) -> int:
+        return estimate_tokens(text)
+
+    def worst_cost_usd(self, request: ModelRequest) -> float:
+        size = prompt_tokens(request)
+        return price_table().worst_cost(self.name, size, request.max_output_tokens)
+
+
 def scripted(script: Script, clock: Clock) -> LanguageModel:
     """The model that answers from a script, behind a chain as in production."""
-    model = MockModel("golden.json", script, clock=clock, prices=price_table())
+    model = MockModel("script.json", script, clock=clock, prices=price_table())
     return ModelChain([model], clock=clock)
 
 
 async def record(
-    task: Task, workplace: Workplace, script: Script, clock: Clock | None = None
+    task: Task, workplace: Workplace, model: LanguageModel | Script, clock: Clock | None = None
 ) -> Recording:
     """Carry a task out and return its recording; an exception of the runner leaves no result."""
     clock = clock or BriskClock()
+    speaking = scripted(model, clock) if isinstance(model, Script) else model
     recorder = Recorder(task, workplace)
-    runner = LocalRunner(lambda _: scripted(script, clock), clock)
+    runner = LocalRunner(lambda _: speaking, clock)
     try:
         result = await runner.run(task, recorder.workplace, notes=recorder.note)
     except Retryable:
@@ -74,15 +97,15 @@ class Take:
 class Stage:
     """Lets events happen to a run as orchestration does, one stored transition each."""
 
-    def __init__(self, trigger: Trigger, change: Change, steps: Sequence[Step]) -> None:
+    def __init__(self, task: Task, steps: Sequence[Step]) -> None:
         self.clock = BriskClock()
         self.history: list[Passage] = []
         now = self.clock.now()
         self.run = new_run(
-            run_id="run-1",
+            run_id=task.run_id,
             workflow="golden",
-            trigger=trigger,
-            change=change,
+            trigger=task.trigger,
+            change=task.change,
             config_sha="c" * 40,
             group="golden/1",
             generation=1,
@@ -133,15 +156,15 @@ class Stage:
             self.happen(EffectsPublished(step=step.name, attempt=1))
 
 
-async def take(task: Task, workplace: Workplace, script: Script) -> Take:
+async def take(
+    task: Task, workplace: Workplace, model: LanguageModel | Script, clock: Clock | None = None
+) -> Take:
     """Record a run of one step."""
     step = Step(name=task.step, agent=task.agent, options=task.options)
-    stage = Stage(task.trigger, task.change, [step])
+    stage = Stage(task, [step])
     stage.happen(Started())
     stage.happen(StepClaimed(step=step.name, attempt=1))
-    deadline = stage.clock.now() + timedelta(minutes=15)
-    bound = task.model_copy(update={"run_id": stage.run.id, "deadline": deadline})
-    recording = await record(bound, workplace, script, stage.clock)
+    recording = await record(task, workplace, model, clock)
     assert recording.result is not None
     stage.end(step, recording.result)
     return Take(stage.run, stage.history, [recording])

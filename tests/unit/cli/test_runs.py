@@ -168,7 +168,7 @@ async def test_a_retried_run_waits_for_a_server(books: Books, tmp_path: Path) ->
 async def test_a_recorded_run_is_replayed_beside_a_running_server(
     books: Books, tmp_path: Path
 ) -> None:
-    await books.keep(await take(review_task(), MemoryWorkplace(*TREES), FOUND))
+    await books.keep(await take(review_task(run_id="run-1"), MemoryWorkplace(*TREES), FOUND))
     done = await typed("replay", "run-1", folder=tmp_path)
     assert done.stdout.splitlines() == [
         "run run-1",
@@ -181,7 +181,7 @@ async def test_a_recorded_run_is_replayed_beside_a_running_server(
 
 
 async def test_drift_fails_unless_it_is_allowed(books: Books, tmp_path: Path) -> None:
-    recorded = await take(review_task(), MemoryWorkplace(*TREES), FOUND)
+    recorded = await take(review_task(run_id="run-1"), MemoryWorkplace(*TREES), FOUND)
     (recording,) = recorded.recordings
     (said,) = recording.said
     exchange = said.exchange.model_copy(update={"digest": "0" * 64})

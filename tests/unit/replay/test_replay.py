@@ -158,7 +158,7 @@ async def test_answers_that_nobody_asks_for_any_more_are_named() -> None:
 async def told_of(recording: Recording):
     store = MemoryBackend(VirtualClock())
     tape = Tape(store)
-    staged = await take(review_task(), MemoryWorkplace(HEAD, BASE), FOUND)
+    staged = await take(review_task(run_id="run-1"), MemoryWorkplace(HEAD, BASE), FOUND)
     await keep(store, tape, staged, [recording])
     (told,) = (await replay_run(tape, staged.run)).steps
     return told
@@ -192,7 +192,7 @@ def tape(store: MemoryBackend) -> Tape:
 
 @pytest.fixture
 async def staged(store: MemoryBackend, tape: Tape) -> Take:
-    staged = await take(review_task(), MemoryWorkplace(HEAD, BASE), FOUND)
+    staged = await take(review_task(run_id="run-1"), MemoryWorkplace(HEAD, BASE), FOUND)
     await keep(store, tape, staged)
     return staged
 
@@ -225,7 +225,7 @@ async def test_a_history_with_a_hole_says_so(staged: Take) -> None:
 async def test_policy_is_asked_again_for_each_effect() -> None:
     store = MemoryBackend(VirtualClock())
     tape = Tape(store)
-    staged = await take(review_task(), MemoryWorkplace(HEAD, BASE), FOUND)
+    staged = await take(review_task(run_id="run-1"), MemoryWorkplace(HEAD, BASE), FOUND)
     await keep(store, tape, staged)
 
     async def allowed(*_: object) -> str:
