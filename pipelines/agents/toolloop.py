@@ -29,6 +29,7 @@ Answer = TypeVar("Answer", bound=BaseModel)
 _LEFT_OUT = "[left out to save space; call again if you need it]"
 _MAX_ECHO = 20_000
 _MAX_NOTE = 120
+_MAX_KEPT = 500
 _LAST_TURNS = 3
 _WAIT_SECONDS = 5.0
 _MAX_WAIT_SECONDS = 60.0
@@ -162,7 +163,10 @@ class ToolLoop(Generic[Answer]):
                 return response
 
     def _fits(self) -> bool:
-        """Leave the oldest results out until the prompt fits; the newest turn stays whole."""
+        """Leave the oldest results and long arguments out until the prompt fits.
+
+        The newest results stay whole.
+        """
         model = self._context.model
         room = min(
             self._limits.prompt_tokens, model.context_tokens - self._request.max_output_tokens
@@ -174,7 +178,7 @@ class ToolLoop(Generic[Answer]):
         for index, message in enumerate(messages[:-1]):
             if sum(tokens) <= room // 2:
                 break
-            if message.results:
+            if message.results or message.calls:
                 messages[index] = _emptied(message)
                 tokens[index + 1] = model.estimate_tokens(messages[index].written)
         self._request = self._request.model_copy(update={"messages": tuple(messages)})
@@ -286,7 +290,15 @@ def _emptied(message: ChatMessage) -> ChatMessage:
         result.model_copy(update={"content": _LEFT_OUT, "cache": False})
         for result in message.results
     )
-    return message.model_copy(update={"results": results})
+    calls = tuple(
+        call.model_copy(update={"arguments": {k: _shortened(v) for k, v in call.arguments.items()}})
+        for call in message.calls
+    )
+    return message.model_copy(update={"results": results, "calls": calls})
+
+
+def _shortened(value: object) -> object:
+    return _LEFT_OUT if isinstance(value, str) and len(value) > _MAX_KEPT else value
 
 
 def _about(call: ToolCall) -> str:

@@ -95,8 +95,9 @@ def _conclude(session: _Session, outcome: Outcome[CodingAnswer], trial: Trial | 
         said = words(answer.headline or answer.explanation, _MAX_REASON).rstrip(".")
         why = f"the model says: {said}" if answer.outcome == "unable" else "nothing was changed"
     elif trial is not None and trial.verdict == "failed" and trial.ran:
-        why = f"the tests still fail (`{trial.ran.recipe.shown}` {trial.ran.ending})"
-    elif trial is not None and outcome.ended != "answered" and trial.verdict != "passed":
+        early = f"{outcome.why}, and " if outcome.why else ""
+        why = f"{early}the tests still fail (`{trial.ran.recipe.shown}` {trial.ran.ending})"
+    elif trial is not None and outcome.ended != "answered" and not trial.proves:
         why = f"{outcome.why}, and the edits by then are not proven"
     elif trial is not None:
         work = _known(session, trial, outcome)

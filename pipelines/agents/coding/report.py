@@ -42,8 +42,8 @@ class Work:
 
     @property
     def tested(self) -> bool:
-        """Whether the tests ran over exactly these edits and can be believed to have passed."""
-        return self.trial.verdict == "passed" and not self.trial.doubts
+        """Whether the tests prove the commit."""
+        return self.trial.proves
 
     @property
     def headline(self) -> str:

@@ -35,6 +35,11 @@ class Trial:
     why: str = ""
     """Why nothing ran, as half a sentence."""
 
+    @property
+    def proves(self) -> bool:
+        """Whether the tests ran over exactly these edits and can be believed to have passed."""
+        return self.verdict == "passed" and not self.doubts
+
 
 class Trials:
     """The test runs of one task; a state of the edits that was run is not run again."""

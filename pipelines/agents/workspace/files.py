@@ -173,8 +173,8 @@ class Workspace:
     async def delete(self, path: str) -> None:
         """Delete a file; raises WorkspaceError."""
         await self._text_to_change(path)
-        if self._is_there(path) and path in self._entries:
-            self._edits[path] = None
+        if path in self._entries:
+            self._keep({**self._edits, path: None})
         else:
             self._edits.pop(path)
 
@@ -232,6 +232,7 @@ class Workspace:
         others = (self._folded.get(name.casefold(), name) for name in (path, *parents))
         other = next((o for o, name in zip(others, (path, *parents), strict=True) if o != name), "")
         rules = (
+            (find_secrets(path), "it looks like a secret"),
             (
                 globs.any_match(self._ignored, path),
                 "the configuration leaves this path out",
@@ -278,15 +279,18 @@ class Workspace:
             raise WorkspaceError(
                 f"`{_shown(path)}` cannot be written: it holds something that looks like a secret."
             )
-        edited = {**self._edits, path: content}
+        self._keep({**self._edits, path: content})
+        self._folders.update(_folders(path))
+        for name in (path, *_folders(path)):
+            self._folded.setdefault(name.casefold(), name)
+
+    def _keep(self, edited: dict[str, str | None]) -> None:
+        """Take the edits over if one commit can have them all."""
         if len(edited) > MAX_EDITS:
             raise WorkspaceError(f"No more than {MAX_EDITS} files can be changed.")
         if sum(len(text.encode()) for text in edited.values() if text) > MAX_EDITED_BYTES:
             raise WorkspaceError(f"All changed files together exceed {MAX_EDITED_BYTES} bytes.")
         self._edits = edited
-        self._folders.update(_folders(path))
-        for name in (path, *_folders(path)):
-            self._folded.setdefault(name.casefold(), name)
 
 
 def _folders(path: str) -> list[str]:
