@@ -54,8 +54,9 @@ class Toolchains:
 
 def _checked(path: Path) -> Path:
     folder = path.resolve()
-    private = folder == Path("/") or Path.home().resolve().is_relative_to(folder)
-    if private or any(folder.is_relative_to(each) for each in _PRIVATE) or len(folder.parts) < 3:
+    private = len(folder.parts) < 3 or Path.home().resolve().is_relative_to(folder)
+    private = private or any(folder.is_relative_to(each) for each in _PRIVATE)
+    if private and folder != Path("/usr"):
         raise UserError(f"{str(path)!r} cannot be a toolchain: too much would be seen in it.")
     if not folder.is_dir():
         raise UserError(f"The toolchain {str(path)!r} is not a folder.")
