@@ -23,6 +23,9 @@ from pipelines.integrations.llm.base import (
     OutputSchema,
     Part,
     PromptTooLong,
+    Tool,
+    ToolCall,
+    ToolResult,
 )
 from pipelines.integrations.llm.factory import ProviderSettings, build_chain
 from pipelines.integrations.llm.tokens import estimate_tokens
@@ -199,3 +202,29 @@ async def test_the_token_estimate_is_never_below_a_real_tokenizer_s_count(server
         for text in texts:
             answer = await client.post(f"{server}/tokenize", json={"content": text})
             assert estimate_tokens(text) >= len(answer.json()["tokens"]), text[:60]
+
+
+LOOK = Tool(
+    name="read_file",
+    description="Read a file.",
+    json_schema={"type": "object", "properties": {"path": {"type": "string", "maxLength": 20}}},
+)
+
+
+async def test_a_conversation_with_tools_is_taken_and_what_comes_back_is_a_call_or_text(
+    model: LanguageModel,
+) -> None:
+    first = ask("Read the file app.py with the tool read_file.", tokens=16)
+    asked = first.model_copy(update={"tools": (LOOK,)})
+    response = await model.complete(asked)
+    call = ToolCall(id="call_1", name="read_file", arguments={"path": "app.py"})
+    turns = (
+        *asked.messages,
+        ChatMessage(role="assistant", calls=(call,)),
+        ChatMessage(role="user", results=(ToolResult(call_id="call_1", content="x = 1"),)),
+    )
+    second = await model.complete(asked.model_copy(update={"messages": turns}))
+    for each in (response, second):
+        assert each.stop in ("end", "length", "tools")
+        assert bool(each.calls) is (each.stop == "tools")
+        assert each.usage.input_tokens > 0
