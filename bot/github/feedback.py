@@ -7,11 +7,10 @@ from urllib.parse import urlencode
 
 from pydantic import AwareDatetime, Field
 
-from bot.github.answer import as_list
 from bot.github.app import Identity
 from bot.github.client import GitHubClient
 from bot.github.markers import Feedback, read_feedback
-from bot.github.wire import Wire, parse
+from bot.github.wire import Wire, parse_all
 from pipelines.model import Frozen, Repository
 
 LABEL = "conductor:feedback"
@@ -80,8 +79,7 @@ async def own_issues(
         query["since"] = f"{since:%Y-%m-%dT%H:%M:%SZ}"
     url = f"/repos/{repository.full_name}/issues?{urlencode({**query, 'per_page': '100'})}"
     async for page, _ in client.pages(url, most=_PAGES):
-        for raw in as_list(page):
-            issue = parse(RestIssue, raw, "an issue")
+        for issue in parse_all(RestIssue, page, "issues"):
             found = own_issue(issue, repository, bot_id=identity.bot_id, keys=keys)
             if found is not None:
                 yield found

@@ -1,6 +1,6 @@
 """GitHub's JSON, checked: models that ignore what they do not know and never print their input."""
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -26,3 +26,10 @@ def parse(model: type[Model], data: Any, what: str) -> Model:
         raise BadAnswer(
             f"GitHub's answer about {what} does not fit at {place}: {first['msg']}."
         ) from None
+
+
+def parse_all(model: type[Model], data: Any, what: str) -> list[Model]:
+    """Return every row of a list; raises BadAnswer for anything else, which is no empty list."""
+    if not isinstance(data, list):
+        raise BadAnswer(f"GitHub's answer about {what} is not a list.")
+    return [parse(model, row, what) for row in cast("list[Any]", data)]

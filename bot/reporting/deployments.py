@@ -6,10 +6,10 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import Field
 
-from bot.github.answer import as_list, as_object
+from bot.github.answer import as_object
 from bot.github.errors import Forbidden, Invalid, NotFound
 from bot.github.tokens import DEPLOY
-from bot.github.wire import Wire, parse
+from bot.github.wire import Wire, parse, parse_all
 from bot.reporting.outlet import Outlet
 from bot.reporting.render import plain
 from pipelines.model import CreateDeployment, SetDeploymentStatus
@@ -78,8 +78,7 @@ async def _earlier(outlet: Outlet, effect: CreateDeployment) -> _Deployment | No
     environment = quote(effect.environment, safe="")
     url = f"/deployments?sha={effect.sha}&environment={environment}&per_page=100"
     bot_id = await outlet.bot_id()
-    for raw in as_list(await outlet.get(url)):
-        found = parse(_Deployment, raw, "a deployment")
+    for found in parse_all(_Deployment, await outlet.get(url), "deployments"):
         own = found.creator is not None and found.creator.id == bot_id
         if own and as_object(found.payload).get("key") == outlet.redacted(effect.key):
             return found
@@ -90,8 +89,8 @@ async def set_status(outlet: Outlet, effect: SetDeploymentStatus) -> Receipt:
     """Move the deployment on; what it says already, or has gone beyond, is not said again."""
     way, path = outlet.with_permissions(DEPLOY), f"/deployments/{effect.deployment_id}/statuses"
     try:
-        newest = as_list(await way.get(f"{path}?per_page=1"))
-        state = parse(_Status, newest[0], "a deployment's status").state if newest else None
+        newest = parse_all(_Status, await way.get(f"{path}?per_page=1"), "deployment statuses")
+        state = newest[0].state if newest else None
         if state is not None and _RANK[effect.state] <= _RANK.get(state, 0):
             return _receipt(effect, "found", f"It is {state} already.")
         await way.post(path, _status(way, effect))

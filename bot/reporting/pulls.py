@@ -6,10 +6,9 @@ from urllib.parse import quote
 from pydantic import Field
 
 from bot.github import markers
-from bot.github.answer import as_list
 from bot.github.errors import Forbidden, Invalid
 from bot.github.tokens import OPEN_PULL
-from bot.github.wire import Wire, parse
+from bot.github.wire import Wire, parse, parse_all
 from bot.reporting import commits
 from bot.reporting.outlet import Outlet
 from bot.reporting.render import fit, own_markdown, plain
@@ -66,10 +65,9 @@ async def open_pull(
 async def _earlier(outlet: Outlet, effect: OpenPullRequest) -> _Pull | None:
     """Return the pull request of that branch, also a closed one: it is not asked for again."""
     head = quote(f"{outlet.change.repository.owner}:{effect.commit.branch}", safe="")
-    listed = as_list(await outlet.get(f"/pulls?state=all&head={head}&per_page=100"))
+    listed = await outlet.get(f"/pulls?state=all&head={head}&per_page=100")
     bot_id = await outlet.bot_id()
-    for raw in listed:
-        pull = parse(_Pull, raw, "a pull request")
+    for pull in parse_all(_Pull, listed, "pull requests"):
         if pull.user is not None and pull.user.id == bot_id:
             return pull
     return None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from graphql import GraphQLSchema, build_schema, parse, validate
 
-from bot.github.documents import MAX_BLOBS, contents, document
+from bot.github.documents import MAX_BLOBS, blobs, contents, document
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "node_modules/@octokit/graphql-schema/schema.graphql"
@@ -30,5 +30,6 @@ def test_a_document_is_valid_for_github(schema: GraphQLSchema, name: str) -> Non
     assert validate(schema, parse(document(name))) == []
 
 
-def test_the_largest_contents_query_is_valid_for_github(schema: GraphQLSchema) -> None:
+def test_the_largest_queries_for_files_are_valid_for_github(schema: GraphQLSchema) -> None:
     assert validate(schema, parse(contents(MAX_BLOBS))) == []
+    assert validate(schema, parse(blobs(MAX_BLOBS))) == []
