@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from pydantic import JsonValue
+
 from pipelines import globs
 from pipelines.agents.base import BaseAgent
 from pipelines.agents.context import AgentContext
@@ -34,6 +36,9 @@ from pipelines.ports import FileText, Reader
 
 _MAX_READ = 300
 """Files whose whole text is read; further ones are reviewed by their diff alone."""
+_MAX_TOLD = 20
+"""Findings that later steps of the run are told, the worst first."""
+_MAX_TOLD_WORDS = 1_000
 
 
 class ReviewAgent(BaseAgent):
@@ -159,8 +164,20 @@ def _result(
             "open": len(followup.repeated) + len(followup.remaining),
             "fixed": len(followup.fixed),
             "dropped": dropped,
+            "findings": [_told(finding) for finding in worst_first(followup.new)[:_MAX_TOLD]],
         },
     )
+
+
+def _told(finding: Finding) -> dict[str, JsonValue]:
+    """Return what a later step is told of a finding."""
+    return {
+        "path": finding.path,
+        "line": finding.line,
+        "severity": finding.severity.value,
+        "title": finding.title,
+        "explanation": finding.explanation[:_MAX_TOLD_WORDS],
+    }
 
 
 def _reviews(

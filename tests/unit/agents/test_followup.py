@@ -53,7 +53,7 @@ async def test_an_unchanged_finding_is_not_repeated_but_still_counts() -> None:
     assert result.effects == ()
     assert [finding.fingerprint for finding in result.findings] == [prior.fingerprint]
     assert result.conclusion is Conclusion.FAILURE
-    assert result.outputs == {"new": 0, "open": 1, "fixed": 0, "dropped": 0}
+    assert result.outputs == {"new": 0, "open": 1, "fixed": 0, "dropped": 0, "findings": []}
 
 
 async def test_other_words_category_and_severity_do_not_make_it_another_finding() -> None:

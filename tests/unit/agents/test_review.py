@@ -76,3 +76,17 @@ async def test_a_review_takes_two_reads_and_one_model_call() -> None:
     await review(source, model)
     assert source.calls == 2
     assert len(model.requests) == 1
+
+
+async def test_later_steps_are_told_the_new_findings() -> None:
+    trees = TreeReader({"a.py": "x = 1\n"}, {"a.py": "x = 1\ny = x / 0\n"})
+    result = await review(trees, ScriptedModel(findings(proposal("a.py", 2, "y = x / 0"))))
+    assert result.outputs["findings"] == [
+        {
+            "path": "a.py",
+            "line": 2,
+            "severity": "high",
+            "title": "It goes wrong",
+            "explanation": "With an empty list it divides by zero.",
+        }
+    ]
