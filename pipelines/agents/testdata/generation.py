@@ -12,7 +12,8 @@ from pipelines.agents.testdata.schemas import Reference, Schema, Unreadable
 from pipelines.agents.testdata.validation import Checker
 from pipelines.agents.testdata.values import EDGES, Impossible, Maker
 
-MAX_CONTENT = 512 * 1024
+MAX_CONTENT = 128 * 1024
+"""Characters of one file: all data sets of a step together have to fit into a result."""
 _TRIES = 3
 
 

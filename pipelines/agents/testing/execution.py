@@ -17,7 +17,7 @@ from pipelines.agents.testing.reports import (
     read_junit,
     read_unittest,
 )
-from pipelines.model import FileEdit, SandboxJob, SandboxResult, Sha, TestReport
+from pipelines.model import CaseResult, FileEdit, SandboxJob, SandboxResult, Sha, TestReport
 from pipelines.ports import Workplace
 
 _READERS = {"junit": read_junit, "jest": read_jest, "go": read_go}
@@ -26,6 +26,7 @@ _NO_MODULE = re.compile(r"No module named '?(pytest|unittest)\b")
 _CLOSING = re.compile(r"^(?:=+ )?(?:\d+ \w+(?:, )?)+ in [\d.]+s\b", re.MULTILINE)
 _PASSED = re.compile(r"\b(\d{1,9}) passed\b")
 _MAX_EXCERPT = 6_000
+_MAX_STORED = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,14 @@ class Ran:
         return presentable(self.result.output[-_MAX_EXCERPT:])
 
     def artifact(self, suspicious: Sequence[str] = ()) -> TestReport:
-        """Return the run as the Test Data Store keeps it."""
+        """Return the run as the Test Data Store keeps it: failures first, about 128 KiB in all."""
         return TestReport(
             sha=self.sha,
             command=self.recipe.shown,
             sandbox=self.result.sandbox.name,
             image=self.result.image or self.recipe.image,
             exit_code=self.result.exit_code,
-            cases=self.claims.cases if self.claims else (),
+            cases=_kept(self.claims.cases) if self.claims else (),
             covered_lines=self.coverage.total_covered if self.coverage else None,
             total_lines=self.coverage.total if self.coverage else None,
             suspicious=tuple(suspicious),
@@ -118,6 +119,18 @@ class Bench:
         claims, problem = _claims(recipe, result)
         sha = self.head_sha if at == "head" else self.base_sha
         return Ran(at, sha, recipe, result, claims, problem, _coverage(recipe, result))
+
+
+def _kept(cases: Sequence[CaseResult]) -> tuple[CaseResult, ...]:
+    """Return as many cases as there is room for, failures first."""
+    kept: list[CaseResult] = []
+    left = _MAX_STORED
+    for case in sorted(cases, key=lambda case: case.outcome in ("passed", "skipped")):
+        left -= len(case.model_dump_json())
+        if left < 0:
+            break
+        kept.append(case)
+    return tuple(kept)
 
 
 def _claims(recipe: Recipe, result: SandboxResult) -> tuple[Claims | None, str]:

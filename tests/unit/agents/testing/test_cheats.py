@@ -161,6 +161,17 @@ async def test_a_report_that_may_not_be_taken_out_of_the_sandbox_is_missing() ->
     assert "it is a symbolic link" in result.summary
 
 
+async def test_a_report_of_any_size_becomes_a_record_of_some_size_with_its_failures_first() -> None:
+    cases = "".join(f"<testcase name='{'é' * 400}{n}'/>" for n in range(4_000))
+    report = f"<testsuite>{cases}<testcase name='last'><failure/></testcase></testsuite>"
+    workplace = a_workplace({"a": ""}, {"b": report})
+    result = await run_tests(workplace, options={"run": "cp b out.xml; false", "junit": "out.xml"})
+    stored, _ = (a for a in result.artifacts if isinstance(a, TestReport))
+    assert stored.cases[0].name == "last"
+    assert len(stored.model_dump_json()) < 200_000
+    assert "4000 passed, 1 failed" in result.summary
+
+
 async def test_names_of_tests_cannot_write_markdown() -> None:
     name = "x`](https://evil.example) ![](https://evil.example/a.png)\n# Hello"
     report = f"<testsuite><testcase name='{name}'><failure/></testcase></testsuite>"
