@@ -1,6 +1,7 @@
 """Real sandboxes for tests: bubblewrap as installed, Docker by an engine of the test's own."""
 
 import asyncio
+import io
 import os
 import secrets
 import shutil
@@ -13,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx2
 import pytest
 
 from pipelines.integrations.containers.base import Sandbox
@@ -99,7 +101,7 @@ def docker_engine(folder: Path) -> Generator[str]:
         engine = subprocess.Popen([dockerd, *map(str, arguments)], stdout=log, stderr=log)
     try:
         _wait_for(engine, socket, folder / "log")
-        _import_image(folder, f"unix://{socket}")
+        _import_image(folder, socket)
         yield f"unix://{socket}"
     finally:
         engine.send_signal(signal.SIGTERM)
@@ -130,21 +132,25 @@ def _wait_for(engine: "subprocess.Popen[bytes]", socket: Path, log: Path) -> Non
     for _ in range(300):
         if engine.poll() is not None:
             pytest.skip(f"dockerd does not run here: {log.read_text()[-500:]}")
-        probe = subprocess.run(
-            ["curl", "-s", "-m", "1", "--unix-socket", socket, "http://docker/_ping"],
-            capture_output=True,
-            check=False,
-        )
-        if probe.stdout == b"OK":
-            return
         try:
-            engine.wait(0.1)
-        except subprocess.TimeoutExpired:
-            continue
+            with _client(socket) as client:
+                client.get("/_ping").raise_for_status()
+        except httpx2.HTTPError:
+            try:
+                engine.wait(0.1)
+            except subprocess.TimeoutExpired:
+                continue
+        else:
+            return
     pytest.fail("dockerd did not come up within half a minute")
 
 
-def _import_image(folder: Path, address: str) -> None:
+def _client(socket: Path) -> httpx2.Client:
+    transport = httpx2.HTTPTransport(uds=str(socket))
+    return httpx2.Client(transport=transport, base_url="http://docker", timeout=60)
+
+
+def _import_image(folder: Path, socket: Path) -> None:
     """Make a small image out of busybox, without any registry."""
     root = folder / "root"
     for name in ("bin", "etc", "tmp", "proc", "sys", "dev", "usr", "workspace", "root"):
@@ -155,18 +161,17 @@ def _import_image(folder: Path, address: str) -> None:
         (root / name).symlink_to(f"usr/{name}")
     shutil.copy(shutil.which("busybox") or "", root / "bin" / "busybox")
     subprocess.run(["chroot", root, "/bin/busybox", "--install", "-s", "/bin"], check=True)
-    archive = folder / "root.tar"
-    with tarfile.open(archive, "w") as tar:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.add(root, ".")
-    subprocess.run(
-        [
-            *("curl", "-sf", "-X", "POST", "--unix-socket", address.removeprefix("unix://")),
-            *("-H", "Content-Type: application/x-tar", "--data-binary", f"@{archive}"),
-            f"http://docker/images/create?fromSrc=-&repo={IMAGE.partition(':')[0]}&tag=1",
-            *("--max-time", "60", "-o", "/dev/null"),
-        ],
-        check=True,
-    )
+    name, _, tag = IMAGE.partition(":")
+    with _client(socket) as client:
+        client.post(
+            "/images/create",
+            params={"fromSrc": "-", "repo": name, "tag": tag},
+            content=archive.getvalue(),
+            headers={"Content-Type": "application/x-tar"},
+        ).raise_for_status()
 
 
 async def eventually(look: Callable[[], Awaitable[T | None]], seconds: float = 30.0) -> T:
