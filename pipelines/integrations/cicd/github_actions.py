@@ -6,7 +6,7 @@ The workflow is started by ``workflow_dispatch`` with the inputs ``environment``
     run-name: Deploy ${{ inputs.sha }} (${{ inputs.key }})
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -39,36 +39,42 @@ class GitHubApi(Protocol):
         ...
 
 
+Connect = Callable[[str], Awaitable[GitHubApi]]
+"""From ``owner/name`` to the API with the rights of that repository's installation."""
+
+
 class GitHubActions(PipelineProvider):
-    """Implements ``PipelineProvider`` for one repository."""
+    """Implements ``PipelineProvider``; a pipeline is ``OWNER/NAME/WORKFLOW``, a run's id alike."""
 
     name = "github-actions"
 
-    def __init__(self, api: GitHubApi, repository: str, branch: str) -> None:
-        """``branch`` is the default one, whose version of the workflow is run."""
-        self._api = api
-        self._root = f"/repos/{repository}/actions"
-        self._branch = branch
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
 
     async def release(self, release: Release) -> ReleaseState:
         """Start the environment's workflow, or find the run that was started for this key."""
-        plan = release.environment
-        deployed = runs.found(await self._runs(plan), plan)
+        plan, repository = release.environment, release.repository
+        deployed = runs.found(await self._runs(plan, repository), plan)
         if runs.begun(deployed, release):
             return runs.state(deployed, plan)
-        workflow, told = needed(plan, "workflow"), runs.inputs(release)
-        return runs.started(release, await self.start(workflow, ref=self._branch, inputs=told))
+        api = await self._connect(repository)
+        branch = words(await api.get(f"/repos/{repository}"), "default_branch")
+        workflow = f"{repository}/{needed(plan, 'workflow')}"
+        run = await self.start(workflow, ref=branch, inputs=runs.inputs(release))
+        return runs.started(release, run)
 
     async def state(self, environment: EnvironmentPlan, *, repository: str) -> ReleaseState:
         """Return how the newest run for the environment stands."""
-        return runs.state(runs.found(await self._runs(environment), environment), environment)
+        deployed = runs.found(await self._runs(environment, repository), environment)
+        return runs.state(deployed, environment)
 
     async def log(self, environment: EnvironmentPlan, *, repository: str, lines: int) -> str:
         """Return the steps of the newest run and how each ended; its output is on GitHub."""
-        deployed = runs.found(await self._runs(environment), environment)
+        deployed = runs.found(await self._runs(environment, repository), environment)
         if not deployed:
             return ""
-        jobs = await self._api.get(f"{self._root}/runs/{deployed[0].run.id}/jobs?per_page=100")
+        api, number = await self._connect(repository), deployed[0].run.id.rpartition("/")[2]
+        jobs = await api.get(f"/repos/{repository}/actions/runs/{number}/jobs?per_page=100")
         rows = [
             f"{words(job, 'name')} / {words(step, 'name')}: {words(step, 'conclusion')}"
             for job in objects(jobs, "jobs")
@@ -78,32 +84,38 @@ class GitHubActions(PipelineProvider):
 
     async def start(self, pipeline: str, *, ref: str, inputs: dict[str, str]) -> PipelineRun:
         """Start a workflow; GitHub does not say which run it becomes, so the id is empty."""
-        path = f"{self._root}/workflows/{quote(pipeline, safe='')}/dispatches"
-        await self._api.post(path, {"ref": ref, "inputs": inputs})
+        repository, _, workflow = pipeline.rpartition("/")
+        path = f"/repos/{repository}/actions/workflows/{quote(workflow, safe='')}/dispatches"
+        api = await self._connect(repository)
+        await api.post(path, {"ref": ref, "inputs": inputs})
         return PipelineRun(id="", phase="queued", sha=inputs.get("sha"))
 
     async def run(self, run_id: str) -> PipelineRun:
         """Return one run."""
-        found = await self._api.get(f"{self._root}/runs/{quote(run_id, safe='')}")
+        repository, _, number = run_id.rpartition("/")
+        api = await self._connect(repository)
+        found = await api.get(f"/repos/{repository}/actions/runs/{quote(number, safe='')}")
         if found is None:
             raise Retryable(f"GitHub does not show run {run_id} of Actions.", dependency="github")
-        return _run(found)
+        return _run(found, repository)
 
     async def close(self) -> None:
         """Hold nothing: the client belongs to whoever gave it."""
 
-    async def _runs(self, plan: EnvironmentPlan) -> list[tuple[str, PipelineRun]]:
+    async def _runs(self, plan: EnvironmentPlan, repository: str) -> list[tuple[str, PipelineRun]]:
         """Return the runs of the environment's workflow with their names, newest first."""
-        name = quote(needed(plan, "workflow"), safe="")
-        path = f"{self._root}/workflows/{name}/runs?event=workflow_dispatch&per_page=50"
-        found = objects(await self._api.get(path), "workflow_runs")
-        return [(words(one, "display_title"), _run(one)) for one in found]
+        workflow = quote(needed(plan, "workflow"), safe="")
+        path = f"/repos/{repository}/actions/workflows/{workflow}/runs"
+        api = await self._connect(repository)
+        listed = await api.get(f"{path}?event=workflow_dispatch&per_page=50")
+        found = objects(listed, "workflow_runs")
+        return [(words(one, "display_title"), _run(one, repository)) for one in found]
 
 
-def _run(found: Any) -> PipelineRun:
+def _run(found: Any, repository: str) -> PipelineRun:
     said = words(found, "conclusion") or words(found, "status")
     return PipelineRun(
-        id=str(count(found, "id")),
+        id=f"{repository}/{count(found, 'id')}",
         phase=_PHASES.get(said, "unknown"),
         url=words(found, "html_url") or None,
         sha=words(found, "head_sha") or None,

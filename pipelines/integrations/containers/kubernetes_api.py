@@ -21,27 +21,11 @@ _MAX_WORDS = 300
 class KubernetesApi:
     """Sends JSON to one cluster; credentials come from the pod or from the kubeconfig."""
 
-    def __init__(self, client: Any) -> None:
-        """``client`` is an ``ApiClient`` of ``kubernetes_asyncio``; it is closed by ``close``."""
-        self._client = client
-
-    @classmethod
-    async def connect(cls, context: str | None = None) -> "KubernetesApi":
-        """Use the pod's service account if there is one, else the kubeconfig; else UserError."""
-        library = _library()
-        configuration = library.client.Configuration()
-        try:
-            if context is None and _in_cluster(library):
-                library.config.load_incluster_config(client_configuration=configuration)
-            else:
-                await library.config.load_kube_config(
-                    context=context, client_configuration=configuration
-                )
-        except (library.config.ConfigException, OSError) as error:
-            raise UserError(
-                f"There is no usable access to a Kubernetes cluster: {error}"
-            ) from error
-        return cls(library.client.ApiClient(configuration))
+    def __init__(self, context: str | None = None) -> None:
+        """``context`` names one of the kubeconfig; None is the pod's own cluster or the default."""
+        self._context = context
+        self._library = _library()
+        self._client: Any = None
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
         """Return an object or a list, or None if it is not there."""
@@ -60,7 +44,24 @@ class KubernetesApi:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        if self._client is not None:
+            await self._client.close()
+
+    async def _connected(self) -> Any:
+        """Return the client, made at the first call, because only then credentials are needed."""
+        if self._client is None:
+            library, configuration = self._library, self._library.client.Configuration()
+            try:
+                if self._context is None and _in_cluster(library):
+                    library.config.load_incluster_config(client_configuration=configuration)
+                else:
+                    await library.config.load_kube_config(
+                        context=self._context, client_configuration=configuration
+                    )
+            except (library.config.ConfigException, OSError) as error:
+                raise UserError(f"No Kubernetes cluster can be used here: {error}") from error
+            self._client = library.client.ApiClient(configuration)
+        return self._client
 
     async def _call(
         self,
@@ -72,9 +73,9 @@ class KubernetesApi:
         headers = {"Accept": "application/json, */*"}
         if body is not None:
             headers["Content-Type"] = _APPLY
-        library = _library()
+        client = await self._connected()
         try:
-            response = await self._client.call_api(
+            response = await client.call_api(
                 path,
                 method,
                 {},
@@ -86,7 +87,7 @@ class KubernetesApi:
                 _request_timeout=_TIMEOUT_SECONDS,
             )
             return response.status, (await response.read()).decode(errors="replace")
-        except (OSError, TimeoutError, library.client.rest.aiohttp.ClientError) as error:
+        except (OSError, TimeoutError, self._library.client.rest.aiohttp.ClientError) as error:
             # Both kinds of call may be repeated: what is applied has a name.
             said = f"The Kubernetes API server cannot be reached ({type(error).__name__})."
             raise Retryable(said, dependency=NAME) from error

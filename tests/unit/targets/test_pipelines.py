@@ -34,6 +34,8 @@ class FakeActions:
         if path.endswith("/jobs?per_page=100"):
             steps = [{"name": "push", "conclusion": "failure"}]
             return {"jobs": [{"name": "deploy", "steps": steps}]}
+        if path == f"/repos/{REPOSITORY}":
+            return {"default_branch": "main"}
         assert path.startswith(f"/repos/{REPOSITORY}/actions/workflows/deploy.yml/runs?")
         return {"workflow_runs": list(reversed(self.runs))}
 
@@ -108,7 +110,12 @@ def made(request: pytest.FixtureRequest) -> Made:
         lab = FakeGitLab()
         return gitlab(lab), lab
     actions = FakeActions()
-    return GitHubActions(actions, REPOSITORY, "main"), actions
+
+    async def connect(repository: str) -> FakeActions:
+        assert repository == REPOSITORY
+        return actions
+
+    return GitHubActions(connect), actions
 
 
 def started(fake: FakeActions | FakeGitLab) -> int:
