@@ -26,6 +26,8 @@ _ROUTE_PARTS = (
     (re.compile(r"/collaborators/[^/]+"), "/collaborators/{login}"),
     (re.compile(r"/users/[^/]+"), "/users/{login}"),
     (re.compile(r"/compare/[^/]+"), "/compare/{range}"),
+    (re.compile(r"/git/ref/.+"), "/git/ref/{ref}"),
+    (re.compile(r"/(commits|git/trees|git/blobs)/[^/]+"), r"/\1/{sha}"),
     (re.compile(r"/\d+(?=/|$)"), "/{id}"),
 )
 
