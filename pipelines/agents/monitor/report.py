@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from statistics import median
 from typing import Literal
 
 from pydantic import JsonValue
@@ -103,13 +104,14 @@ def _conclusion(story: Story) -> tuple[Conclusion, str]:
 def _scope(story: Story) -> tuple[list[Track], list[Track]]:
     """Return the signals that had data, and those that should have had some.
 
-    A rule is always in scope; a built-in signal only if it was ever there, because hardly a service
-    has all of them.
+    Fewer samples than a breach needs say nothing. A rule is always in scope; a built-in signal only
+    if it was ever there, because hardly a service has all of them.
     """
-    tracks = [t for t in story.watch.tracks.values() if t.what.name != _NOT_IN_SCOPE]
-    seen = [track for track in tracks if track.points]
-    silent = [t for t in tracks if not t.points and (t.what.rule is not None or t.baseline)]
-    return seen, silent
+    watch = story.watch
+    tracks = [track for track in watch.tracks.values() if track.what.name != _NOT_IN_SCOPE]
+    seen = [t for t in tracks if len(watch.settled(t)) >= t.what.run(watch.step, t.source)]
+    wanted = [t for t in tracks if t.what.rule is not None or t.baseline or t.points]
+    return seen, [track for track in wanted if track not in seen]
 
 
 def _summary(story: Story) -> Iterator[str]:
@@ -136,17 +138,16 @@ def _summary(story: Story) -> Iterator[str]:
 
 def _told(track: Track, watch: Watch) -> str:
     name, unit = track.what.name, track.what.unit
-    if not track.points:
+    points, expected = watch.settled(track), watch.expected(track)
+    if not points:
         return f"{name}: no data ({track.reason or 'nothing was answered'})"
-    values = sorted(point.value for point in track.points)
-    told = f"{name}: {amount(values[len(values) // 2], unit)}"
+    told = f"{name}: {amount(median(point.value for point in points), unit)}"
     if track.baseline is not None:
         told += f", before {amount(track.baseline.median, unit)}"
     elif track.what.worse is not None:
         told += ", before not known"
-    expected = watch.expected(track)
-    few = len(watch.settled(track)) < 0.8 * expected and track.reason
-    return f"{told} ({len(values)} samples{f'; {track.reason}' if few else ''})"
+    few = len(points) < 0.8 * expected and track.reason
+    return f"{told} ({len(points)} samples{f'; {track.reason}' if few else ''})"
 
 
 def _payload(story: Story, fingerprint: str, group: Sequence[Breach]) -> FeedbackPayload:

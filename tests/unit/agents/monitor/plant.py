@@ -144,8 +144,12 @@ async def watched(
     model: LanguageModel | None = None,
     *,
     seconds: float = 1200.0,
+    meanwhile: Callable[[float], None] = lambda _: None,
 ) -> TaskResult:
-    """Run one task while time goes by; it must be over after so many seconds."""
+    """Run one task while time goes by; it must be over after so many seconds.
+
+    ``meanwhile`` is what happens in so many seconds, called before each of them.
+    """
     task = task or a_task(plant)
     meter = MeteredModel(model or ScriptedModel(ADVICE), task.budget_usd)
     context = AgentContext(workplace=plant, model=meter, clock=plant.clock, rng=random.Random(4))
@@ -155,6 +159,7 @@ async def watched(
     end = plant.clock.monotonic() + seconds
     await plant.clock.settle()
     while not work.done() and plant.clock.monotonic() < end:
+        meanwhile(1.0)
         await plant.clock.advance(1.0)
     assert work.done(), "the agent still watches"
     return work.result()
