@@ -1,7 +1,7 @@
 """Looks at the signals again and again, remembers them, and says which have left their bounds."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from statistics import median
@@ -78,12 +78,19 @@ class Watch:
         self.tracks: Mapping[str, Track] = {what.name: Track(what) for what in signals}
 
     async def remember(self, context: AgentContext) -> None:
-        """Ask once for what was usual: right before the span, and on earlier days."""
-        for series in await self._ask(self.subject.span.before(), context):
-            self.tracks[series.name].before = usual(point.value for point in series.points)
+        """Ask once for what was usual: right before the span, and on earlier days.
+
+        Where nobody looked right before, which a metrics page cannot tell later, the newest samples
+        that there are of a longer time count.
+        """
+        span = self.subject.span
+        await self._compare(list(self.tracks), span.before(), context)
+        missing = [name for name, track in self.tracks.items() if track.before is None]
+        longest = timedelta(seconds=MAX_STEPS * self.step)
+        await self._compare(missing, Span(span.start - longest, span.start), context)
         days: dict[str, list[float]] = {name: [] for name in self.tracks}
         for back in DAYS_BACK:
-            for series in await self._ask(self.subject.span.days_ago(back), context):
+            for series in await self._ask(list(self.tracks), span.days_ago(back), context):
                 days[series.name] += [point.value for point in series.points]
         for name, values in days.items():
             self.tracks[name].earlier = usual(values)
@@ -184,8 +191,14 @@ class Watch:
     def _request(self, name: str, span: Span) -> SignalRequest:
         return SignalRequest(name=name, start=span.start, end=span.end, step_seconds=self.step)
 
-    async def _ask(self, span: Span, context: AgentContext) -> Iterable[Series]:
-        requests = [self._request(name, span) for name in self.tracks]
+    async def _compare(self, names: Sequence[str], span: Span, context: AgentContext) -> None:
+        for series in await self._ask(names, span, context):
+            self.tracks[series.name].before = usual(point.value for point in series.points)
+
+    async def _ask(
+        self, names: Sequence[str], span: Span, context: AgentContext
+    ) -> Sequence[Series]:
+        requests = [self._request(name, span) for name in names]
         return await self._series(requests, context)
 
     async def _series(

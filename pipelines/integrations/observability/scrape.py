@@ -1,7 +1,8 @@
 """A service's own metrics page as a source, for environments without a Prometheus."""
 
+import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from pipelines.errors import UserError
@@ -50,13 +51,15 @@ def _wanted(queries: Iterable[str]) -> set[str]:
 
 
 class ScrapedMetrics(MetricsSource):
-    """Evaluates queries over the scrapes of one environment."""
+    """Evaluates queries over the scrapes of one environment, each span of them read once."""
 
     name = NAME
 
     def __init__(self, samples: SampleStore, environment: str) -> None:
         self._samples = samples
         self._environment = environment
+        self._read: dict[tuple[datetime, datetime], Sequence[Scrape]] = {}
+        self._reading = asyncio.Lock()
 
     async def range(
         self, query: str, *, start: datetime, end: datetime, step_seconds: float
@@ -69,9 +72,7 @@ class ScrapedMetrics(MetricsSource):
             before = max(reach(tree), lookback)
             if before > _MAX_REACH:
                 raise NeedsPrometheus("a span of more than a day")
-            scrapes = await self._samples.range(
-                self._environment, start=start - timedelta(seconds=before), end=end
-            )
+            scrapes = await self._scrapes(start - timedelta(seconds=before), end)
             evaluator = Evaluator(scrapes, lookback)
             points: list[Point] = []
             for index in range(int((end - start).total_seconds() / step_seconds) + 1):
@@ -87,11 +88,17 @@ class ScrapedMetrics(MetricsSource):
     async def close(self) -> None:
         """Hold nothing."""
 
+    async def _scrapes(self, start: datetime, end: datetime) -> Sequence[Scrape]:
+        async with self._reading:
+            if (start, end) not in self._read:
+                found = await self._samples.range(self._environment, start=start, end=end)
+                self._read[start, end] = found
+            return self._read[start, end]
 
-def _why_nothing(scrapes: "Iterable[Scrape]") -> str:
-    listed = list(scrapes)
-    if not listed:
+
+def _why_nothing(scrapes: Sequence[Scrape]) -> str:
+    if not scrapes:
         return "the metrics page was not read in that time"
-    if not any(scrape.up for scrape in listed):
+    if not any(scrape.up for scrape in scrapes):
         return "the metrics page did not answer in that time"
     return "the metrics page has no data for it"

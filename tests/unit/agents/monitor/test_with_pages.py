@@ -194,3 +194,14 @@ async def test_a_fix_that_fixes_nothing_is_noticed_although_it_was_as_bad_before
     assert isinstance(opened, OpenIssue)
     assert opened.payload.fingerprint == broken.feedback.fingerprint
     assert opened.payload.observed_at > EPOCH
+
+
+async def test_an_earlier_watch_is_a_past_although_nobody_looked_since() -> None:
+    shop = await shop_with_a_past()
+    await shop.live(300, sampled=False)
+    await shop.release(slow=True)
+    result = await after(shop)
+    assert result.feedback
+    [breach] = result.feedback.breaches
+    assert breach.rule == "latency_p95"
+    assert breach.baseline is not None
