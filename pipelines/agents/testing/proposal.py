@@ -62,19 +62,30 @@ class ChangedSource:
     """A test that is there already, in the project's own manner; empty if there is none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A test that the model proposed before, why it was discarded, and what it printed."""
+
+    source: str
+    content: str
+    reason: str
+    output: str
+
+
 async def propose(
-    task: Task, context: AgentContext, layout: Layout, sources: Sequence[ChangedSource]
+    task: Task,
+    context: AgentContext,
+    layout: Layout,
+    sources: Sequence[ChangedSource],
+    tried: Sequence[Tried] = (),
 ) -> Reply[TestAnswer]:
     """Return what the model proposes, or why it proposes nothing."""
-    request = _request(task, layout, sources, Fence(context.rng))
+    fence = Fence(context.rng)
+    request = _request(layout, (_blocks(task, sources, fence), _again(tried, fence)))
     return await ask(context.model, request, TestAnswer, "test_repair")
 
 
-def _request(
-    task: Task, layout: Layout, sources: Sequence[ChangedSource], fence: Fence
-) -> ModelRequest:
-    about = {"framework": layout.framework, "language": layout.language}
-    stable = f"Project: {json.dumps(about)}\n\n"
+def _blocks(task: Task, sources: Sequence[ChangedSource], fence: Fence) -> str:
     blocks = [fence.announcement, fence.block("description", _description(task))]
     for source in sources:
         blocks.append(fence.block("file", _file(source)))
@@ -84,13 +95,34 @@ def _request(
         blocks.append(fence.block("fixtures", presentable(fixtures)))
     if task.lessons:
         blocks.append(fence.block("lessons", _lessons(task.lessons)))
-    blocks.append("Write the tests that are missing and answer with the JSON object.\n")
+    return "".join(blocks)
+
+
+def _again(tried: Sequence[Tried], fence: Fence) -> str:
+    """Return what came of the tests before; the output is a stranger's like all the rest."""
+    return "".join(
+        fence.block(
+            "tried",
+            json.dumps({"source": presentable(each.source), "discarded because": each.reason})
+            + f"\n{presentable(each.content)[:_MAX_EXAMPLE]}\n"
+            + f"--- the end of its output\n{presentable(each.output)[-_MAX_WORDS:]}",
+        )
+        for each in tried
+    )
+
+
+def _request(layout: Layout, blocks: tuple[str, str]) -> ModelRequest:
+    about = {"framework": layout.framework, "language": layout.language}
+    stable = f"Project: {json.dumps(about)}\n\n"
+    subject, again = blocks
+    ask_for = "Write the tests that are missing and answer with the JSON object.\n"
     return ModelRequest(
-        purpose="test",
+        purpose="test.again" if again else "test",
         system=(Part(text=prompts.load("test"), cache=True),),
         messages=(
             ChatMessage(
-                role="user", parts=(Part(text=stable, cache=True), Part(text="".join(blocks)))
+                role="user",
+                parts=(Part(text=stable, cache=True), Part(text=subject + again + ask_for)),
             ),
         ),
         output=OutputSchema(name="tests", json_schema=TestAnswer.model_json_schema()),

@@ -14,7 +14,7 @@ from pipelines.agents.testing.judgement import block, code
 from pipelines.agents.testing.layout import Layout, is_own
 from pipelines.agents.testing.options import Options
 from pipelines.agents.testing.proof import Candidate, Proof, Prover
-from pipelines.agents.testing.proposal import ChangedSource, TestAnswer, propose, unfit
+from pipelines.agents.testing.proposal import ChangedSource, TestAnswer, Tried, propose, unfit
 from pipelines.agents.testing.subject import texts_of
 from pipelines.diff import compare
 from pipelines.errors import UserError
@@ -44,6 +44,9 @@ _EXTENSIONS = {
     "go": (".go",),
 }
 _LINKS = ("120000", "160000")
+_ROUNDS = 2
+"""How often the model is asked: once more for the tests that did not prove themselves."""
+_NOTHING_MISSING = "The model finds no test missing."
 _MARKS = ("", "more", "more_2", "more_3", "more_4")
 
 
@@ -109,17 +112,30 @@ async def _work(
     prover: Prover,
     progress: _Progress,
 ) -> None:
-    reply = await propose(task, context, prover.layout, sources)
-    if reply.answer is None:
-        progress.notes.append(f"No test was written: {reply.obstacle}.")
-        return
-    if not reply.answer.tests:
-        progress.notes.append("The model finds no test missing.")
-    for candidate, reason in _candidates(reply.answer, prover.layout, sources):
-        if reason:
-            progress.proofs.append(Proof(candidate, False, reason))
-        else:
-            progress.proofs.append(await prover.prove(candidate))
+    tried: list[Tried] = []
+    for again in range(_ROUNDS):
+        reply = await propose(task, context, prover.layout, sources, tried)
+        if reply.answer is None or not reply.answer.tests:
+            said = f"No test was written: {reply.obstacle}." if reply.obstacle else _NOTHING_MISSING
+            progress.notes += [] if again else [said]
+            return
+        failed: list[Proof] = []
+        for candidate, reason in _candidates(reply.answer, prover.layout, sources):
+            if any(candidate.content == before.content for before in tried):
+                continue
+            proof = Proof(candidate, False, reason) if reason else await prover.prove(candidate)
+            progress.proofs.append(proof)
+            failed += [] if proof.holds else [proof]
+        sources = [proof.candidate.source for proof in failed]
+        tried = [_tried(proof) for proof in failed]
+        if not failed:
+            return
+
+
+def _tried(proof: Proof) -> Tried:
+    """Return a discarded test with what its last run printed, for a second attempt at it."""
+    output = proof.runs[-1].excerpt if proof.runs else ""
+    return Tried(proof.candidate.source.path, proof.candidate.content, proof.how, output)
 
 
 def _candidates(

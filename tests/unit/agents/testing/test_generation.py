@@ -116,6 +116,25 @@ async def test_a_test_without_proof_is_discarded_with_the_reason(content: str, r
     assert result.conclusion is Conclusion.SUCCESS
 
 
+async def test_a_second_attempt_is_told_what_was_wrong_with_the_first() -> None:
+    model = ScriptedModel(answer(WRONG), answer(GOOD))
+    result = await run_tests(a_workplace(BASE, HEAD), model)
+    assert [edit.content for edit in pushed(result)] == [GOOD]
+    assert learned(result) == ["test_discarded", "test_kept"]
+    assert [request.purpose for request in model.requests] == ["test", "test.again"]
+    prompt = prompt_of(model.requests[1])
+    assert "it does not pass on the change: 1 of its tests failed" in prompt
+    assert "AssertionError: 2.0 != 3" in prompt
+
+
+async def test_a_model_that_is_wrong_again_and_again_is_asked_twice() -> None:
+    model = ScriptedModel(answer(WRONG), answer(IDLE), answer(GOOD))
+    result = await run_tests(a_workplace(BASE, HEAD), model)
+    assert result.effects == ()
+    assert len(model.requests) == 2
+    assert learned(result) == ["test_discarded", "test_discarded"]
+
+
 async def test_a_test_that_holds_before_the_change_too_needs_a_mutation_to_be_kept() -> None:
     result = await generate(answer(OLD_NEWS))
     assert len(pushed(result)) == 1
