@@ -22,6 +22,7 @@ from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.work import EFFECTS, REPORTS, TIMERS
 from pipelines.orchestration.workplace import Sandboxes, Site
 from pipelines.ports import AgentRunner, Clock, Ids, Reporter, Rng, Source
+from pipelines.replay.tape import Tape
 from pipelines.stores.backend import StorageBackend
 
 
@@ -52,6 +53,8 @@ class Outside:
     """None: operators are not told."""
     memory: Memory | None = None
     """None: nothing is learned and no work of agents is kept beyond results."""
+    tape: Tape | None = None
+    """None: runs are not recorded and cannot be replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,13 @@ def orchestrate(outside: Outside) -> Orchestration:
     errors = ErrorHandler(clock=clock, rng=outside.rng)
     policy = PolicyEngine()
     coordinator = Coordinator(
-        state=state, engine=WorkflowEngine(), bus=bus, clock=clock, ids=outside.ids, agents=agents
+        state=state,
+        engine=WorkflowEngine(),
+        bus=bus,
+        clock=clock,
+        ids=outside.ids,
+        agents=agents,
+        tape=outside.tape,
     )
     facts = FactFinder(
         state=state,
@@ -91,6 +100,7 @@ def orchestrate(outside: Outside) -> Orchestration:
         coordinator=coordinator,
         runner=outside.runner,
         worker=outside.worker,
+        tape=outside.tape,
         site=site,
         policy=policy,
         facts=facts,

@@ -34,6 +34,7 @@ from pipelines.orchestration.transitions import (
 )
 from pipelines.orchestration.work import EFFECTS, Job, message, messages_of
 from pipelines.ports import Batch, Clock, Ids, Lease, Message, Write
+from pipelines.replay.tape import Happening, Tape
 
 ABORTS = "abort"
 """The topic on which the ids of tasks that must stop are published."""
@@ -84,7 +85,12 @@ class Changes:
         clock: Clock,
         ids: Ids,
         agents: frozenset[str],
+        tape: Tape | None = None,
     ) -> None:
+        """``tape`` keeps what happens to each run, so that it can be gone through again."""
+        self._tape = tape
+        self._happened: dict[str, list[Happening]] = {}
+        self._starts: dict[str, WorkflowRun] = {}
         self._state = state
         self._engine = engine
         self._bus = bus
@@ -125,7 +131,10 @@ class Changes:
         if result is not None:
             self._results.setdefault(run_id, {})[result[0]] = result[1]
         for event in events:
-            transition = self._engine.advance(run, event, self._clock.now())
+            now = self._clock.now()
+            transition = self._engine.advance(run, event, now)
+            if transition.run != run:
+                self._happened.setdefault(run_id, []).append(Happening(event=event, at=now))
             self._keep(run, transition.run, transition.commands)
             run = transition.run
         return run
@@ -174,7 +183,7 @@ class Changes:
             for run in self._after.values()
             if run != self._before[run.id]
         ]
-        writes = [*self._writes, *await self._state.writes(*changed)]
+        writes = [*self._writes, *await self._state.writes(*changed), *self._history(changed)]
         work = self._work()
         if not (writes or work or self._settled):
             return
@@ -185,6 +194,18 @@ class Changes:
         for change in changed:
             for ending in endings(change.before, change.after):
                 await self._bus.publish(ENDINGS, ending)
+
+    def _history(self, changed: Sequence[RunChange]) -> list[Write]:
+        if self._tape is None:
+            return []
+        return [
+            self._tape.passed(
+                change.before,
+                self._starts.get(change.after.id, change.after),
+                self._happened.get(change.after.id, ()),
+            )
+            for change in changed
+        ]
 
     async def _tell(self, run_id: str, command: Command) -> None:
         """Publish what is news and no work."""
@@ -230,7 +251,7 @@ class Changes:
     async def _begin(self, run: WorkflowRun, older: WorkflowRun | None, *events: RunEvent) -> None:
         """Set the run going and supersede the older one, so that no moment has both or none."""
         self._before[run.id] = None
-        self._after[run.id] = run
+        self._after[run.id] = self._starts[run.id] = run
         tenant = run.change.repository.tenant
         await self.advance(tenant, run.id, *events)
         if older is not None and older.live:

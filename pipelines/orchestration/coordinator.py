@@ -16,6 +16,7 @@ from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.transitions import RunEvent, Ticked
 from pipelines.orchestration.work import AGENT, UNAVAILABLE, job_of
 from pipelines.ports import Clock, Ids, Lease, Write
+from pipelines.replay.tape import Tape
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +42,10 @@ class Coordinator:
         clock: Clock,
         ids: Ids,
         agents: Collection[str],
+        tape: Tape | None = None,
     ) -> None:
         self.agents = frozenset(agents)
+        self._tape = tape
         self._state = state
         self._engine = engine
         self._bus = bus
@@ -63,6 +66,7 @@ class Coordinator:
             clock=self._clock,
             ids=self._ids,
             agents=self.agents,
+            tape=self._tape,
         )
 
     async def run(self, tenant: str, run_id: str) -> WorkflowRun | None:

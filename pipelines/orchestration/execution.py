@@ -41,7 +41,9 @@ from pipelines.orchestration.transitions import (
 )
 from pipelines.orchestration.work import Job, job_of, step_at
 from pipelines.orchestration.workplace import Site, TaskWorkplace
-from pipelines.ports import AgentRunner, Clock, Lease, Write
+from pipelines.ports import AgentRunner, Clock, Lease, Workplace, Write
+from pipelines.replay.recording import Recorder
+from pipelines.replay.tape import Tape
 
 log = structlog.get_logger(__name__)
 
@@ -51,9 +53,12 @@ CLAIMABLE = (StepState.QUEUED, StepState.RUNNING)
 
 @dataclass(slots=True)
 class _Spent:
-    """What an attempt has cost so far, as its runner tells it."""
+    """What an attempt has cost so far, as its runner tells it, and what it saw."""
 
     usage: Usage = field(default_factory=Usage)
+    recorder: Recorder | None = None
+    result: TaskResult | None = None
+    """As the agent gave it, checked or not."""
 
     def tell(self, usage: Usage) -> None:
         """Take the new total."""
@@ -75,8 +80,13 @@ class Execution:
         bus: MessageBus,
         clock: Clock,
         worker: str = "local",
+        tape: Tape | None = None,
     ) -> None:
-        """``worker`` names this process in the records of its agents' lifecycles."""
+        """``worker`` names this process in the records of its agents' lifecycles.
+
+        ``tape`` keeps what each attempt saw, so that it can be gone through again.
+        """
+        self._tape = tape
         self._worker = worker
         self._coordinator = coordinator
         self._runner = runner
@@ -181,9 +191,11 @@ class Execution:
             await self._stop(lease, step, spent.usage)
             return
         if task is not None and isinstance(outcome, TaskResult) and outcome.failure is None:
-            await self._finish(lease, run, step, task, outcome)
+            kept = await self._kept(run, step, task, outcome, spent)
+            await self._finish(lease, step, outcome, kept)
         else:
-            await self._fail(lease, step, outcome, spent.usage)
+            kept = await self._kept(run, step, task, outcome, spent)
+            await self._fail(lease, step, outcome, spent.usage, kept)
 
     async def _attempt(
         self, run: WorkflowRun, step: Step, spent: "_Spent"
@@ -198,7 +210,7 @@ class Execution:
             task = await self._tasks(run, step)
             workplace = TaskWorkplace(self._site, run, step, task)
             try:
-                result = await self._runner.run(task, workplace, tally=spent.tell)
+                result = await self._carry_out(task, workplace, spent)
             finally:
                 await workplace.close()
         except Exception as error:  # noqa: BLE001  (whatever an agent raises is its outcome)
@@ -207,6 +219,16 @@ class Execution:
             del self._running[name]
         return task, checked(task, result)
 
+    async def _carry_out(self, task: Task, workplace: Workplace, spent: "_Spent") -> TaskResult:
+        """Have the task carried out, and what it sees recorded if there is a tape."""
+        if self._tape is None:
+            return await self._runner.run(task, workplace, tally=spent.tell)
+        recorder = spent.recorder = Recorder(task, workplace)
+        result = spent.result = await self._runner.run(
+            task, recorder.workplace, tally=spent.tell, notes=recorder.note
+        )
+        return result
+
     async def _wanted(self, tenant: str, job: Job) -> bool:
         """An abort is a hint that can be missed; the stored run is the truth."""
         run = await self._coordinator.run(tenant, job.run)
@@ -214,8 +236,24 @@ class Execution:
 
     # --- after -----------------------------------------------------------------------------------
 
+    async def _kept(
+        self,
+        run: WorkflowRun,
+        step: Step,
+        task: Task | None,
+        outcome: TaskResult | Exception,
+        spent: "_Spent",
+    ) -> tuple[Write, ...]:
+        """Return what the attempt leaves besides its result: in the stores and on the tape."""
+        writes: list[Write] = []
+        if self._site.memory is not None and task is not None and isinstance(outcome, TaskResult):
+            writes += await self._site.memory.records(run, step, task, outcome)
+        if self._tape is not None and spent.recorder is not None:
+            writes += await self._tape.taken(spent.recorder, spent.result, self._clock.now())
+        return tuple(writes)
+
     async def _finish(
-        self, lease: Lease, run: WorkflowRun, step: Step, task: Task, result: TaskResult
+        self, lease: Lease, step: Step, result: TaskResult, kept: tuple[Write, ...]
     ) -> None:
         for model in result.usage.models:
             self._errors.succeeded(model.partition(":")[0])
@@ -229,11 +267,9 @@ class Execution:
             effects=len(result.effects),
             feedback=result.feedback,
         )
-        job, memory = job_of(lease.message), self._site.memory
-        kept = await memory.records(run, step, task, result) if memory else ()
         await self._coordinator.apply(
             lease.message.tenant,
-            job.run,
+            job_of(lease.message).run,
             event,
             settled=lease,
             result=(step.name, result),
@@ -241,7 +277,12 @@ class Execution:
         )
 
     async def _fail(
-        self, lease: Lease, step: Step, outcome: TaskResult | Exception, spent: Usage
+        self,
+        lease: Lease,
+        step: Step,
+        outcome: TaskResult | Exception,
+        spent: Usage,
+        kept: tuple[Write, ...],
     ) -> None:
         decision = self._decision(outcome, step.attempt - step.uncounted)
         if decision.action is Action.ABANDON:
@@ -268,6 +309,7 @@ class Execution:
             result=(step.name, result) if result else None,
             writes=(
                 self._lifecycle(lease, step, AgentStatus.FAILED),
+                *kept,
                 *remains(lease, decision, self._clock),
             ),
         )

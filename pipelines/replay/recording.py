@@ -64,7 +64,9 @@ class Recorder:
         """What the task is given in place of its own."""
         self._task = task
         self._inner = workplace
-        self._left = limit
+        self._limit = limit
+        self.size = 0
+        """Characters of the answers so far."""
         self._complete = True
         self._asked: list[Asked] = []
         self._said: list[Said] = []
@@ -106,8 +108,8 @@ class Recorder:
         return text
 
     def _fits(self, text: str) -> bool:
-        self._left -= len(text)
-        self._complete = self._complete and self._left >= 0
+        self.size += len(text)
+        self._complete = self._complete and self.size <= self._limit
         return self._complete
 
 

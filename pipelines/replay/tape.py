@@ -1,16 +1,18 @@
 """Where recordings and histories are stored: beside their run, compressed, for a bounded time."""
 
+import asyncio
 import base64
 import zlib
 from collections.abc import Sequence
+from datetime import datetime
 
 from pydantic import AwareDatetime, Field
 
 from pipelines.errors import UserError
-from pipelines.model import Frozen, WorkflowRun
+from pipelines.model import Frozen, TaskResult, WorkflowRun
 from pipelines.orchestration.transitions import RunEvent
 from pipelines.ports import Batch, Write
-from pipelines.replay.recording import Recording
+from pipelines.replay.recording import Recorder, Recording
 from pipelines.stores.backend import StorageBackend
 from pipelines.stores.codec import decode, encode
 from pipelines.stores.shelf import DAY, Keep, Shelf
@@ -20,6 +22,7 @@ RECORDINGS_KEPT = Keep(seconds=30 * DAY, count=4_000)
 HISTORIES_KEPT = Keep(seconds=60 * DAY, count=100_000)
 
 CHUNK = 256 * 1024
+_SMALL = 128 * 1024
 _MAX_RAW = 64 * 1024 * 1024
 _PAGE = 100
 
@@ -65,6 +68,14 @@ class Tape:
         self._backend = backend
         self._chunks = Shelf(backend, "recording", Chunk, recordings, lambda chunk: chunk.at)
         self._passages = Shelf(backend, "history", Passage, histories, lambda passage: passage.at)
+
+    async def taken(
+        self, recorder: Recorder, result: TaskResult | None, at: datetime
+    ) -> Sequence[Write]:
+        """Return what stores what a recorder has; nothing else waits for a large one."""
+        if recorder.size < _SMALL:
+            return self.recorded(recorder.recording(result), at)
+        return await asyncio.to_thread(lambda: self.recorded(recorder.recording(result), at))
 
     def recorded(self, recording: Recording, at: AwareDatetime) -> Sequence[Write]:
         """Return what stores a recording; of the same attempt it replaces the one before."""
