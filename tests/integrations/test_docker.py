@@ -104,7 +104,12 @@ async def test_no_container_is_left(runtime: DockerRuntime, engine: Engine) -> N
 
 
 async def test_an_engine_that_is_not_there_is_no_sandbox() -> None:
-    runtime = DockerRuntime(Engine(connect("unix:///nowhere.sock")), SortableIds(), SystemClock())
+    runtime = DockerRuntime(
+        Engine(connect("unix:///nowhere.sock")),
+        SortableIds(),
+        SystemClock(),
+        options=DockerOptions(image=IMAGE),
+    )
     info = await runtime.available()
     assert (info.name, info.usable) == ("none", False)
     assert "does not answer" in info.reason

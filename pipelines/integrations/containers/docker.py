@@ -49,12 +49,17 @@ class DockerRuntime(ContainerRuntime):
         self._sandbox: DockerSandbox | None = None
 
     async def available(self) -> SandboxInfo:
-        """Ask the engine what it is; with a default image, run something in it."""
+        """Ask the engine what it is, and run something in the default image.
+
+        An engine without a default image gives no sandbox: most jobs name none.
+        """
+        if not self._options.image:
+            return _none("no image is set for sandboxes (CONDUCTOR_SANDBOX_IMAGE)")
         try:
             described = await self._engine.call("GET", "/info", seconds=10.0)
         except (Retryable, UserError) as error:
-            return SandboxInfo(name="none", level=0, reason=str(error))
-        info, runtime = _strength(described)
+            return _none(str(error))
+        info, runtime = strength(described)
         if self._options.runtime:
             runtime = self._options.runtime
         options = DockerOptions(
@@ -65,7 +70,7 @@ class DockerRuntime(ContainerRuntime):
         )
         made = DockerSandbox(self._engine, self._ids, info, options)
         if complaint := await self._complaint(made):
-            return SandboxInfo(name="none", level=0, reason=f"docker does not work: {complaint}")
+            return _none(f"docker does not work: {complaint}")
         self._sandbox = made
         return info
 
@@ -123,9 +128,7 @@ class DockerRuntime(ContainerRuntime):
         await self._engine.close()
 
     async def _complaint(self, sandbox: DockerSandbox) -> str:
-        """Say why the sandbox does not work; nothing where there is no image to try it with."""
-        if not self._options.image:
-            return ""
+        """Say why the sandbox does not work, or nothing if it does."""
         job = SandboxJob(command="exit 7", timeout_seconds=_TRIAL_SECONDS)
         try:
             result = await sandbox.run(job, Snapshot(sha="0" * 40, files={}))
@@ -134,7 +137,11 @@ class DockerRuntime(ContainerRuntime):
         return "" if result.exit_code == 7 else f"the trial ended with {result.exit_code}"
 
 
-def _strength(described: Mapping[str, Any]) -> tuple[SandboxInfo, str | None]:
+def _none(reason: str) -> SandboxInfo:
+    return SandboxInfo(name="none", level=0, reason=reason)
+
+
+def strength(described: Mapping[str, Any]) -> tuple[SandboxInfo, str | None]:
     """Return how strong the engine's sandbox is, and the runtime that makes it so."""
     missing = [
         what

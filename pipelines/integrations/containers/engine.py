@@ -38,15 +38,17 @@ def address_of(environment: Mapping[str, str]) -> str:
 
 
 def connect(address: str) -> httpx2.AsyncClient:
-    """Return a client for ``unix://PATH``, ``tcp://HOST:PORT`` or an HTTP address."""
+    """Return a client for ``unix://PATH``, ``tcp://HOST:PORT`` or an HTTP address.
+
+    With any other address every call says that it is not supported; an operator may have one for
+    other tools.
+    """
     scheme, _, rest = address.partition("://")
     if scheme == "unix":
         transport = httpx2.AsyncHTTPTransport(uds=rest)
         return httpx2.AsyncClient(
             transport=transport, base_url="http://docker", timeout=CALL_SECONDS, trust_env=False
         )
-    if scheme not in ("tcp", "http", "https") or not rest:
-        raise UserError(f"The Docker engine's address {address!r} is not understood.")
     base = f"http://{rest}" if scheme == "tcp" else address
     return httpx2.AsyncClient(base_url=base, timeout=CALL_SECONDS, trust_env=False)
 

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from pipelines.errors import Retryable, UserError
-from pipelines.integrations.containers.docker import DockerRuntime
+from pipelines.integrations.containers.docker import DockerRuntime, strength
 from pipelines.integrations.containers.docker_sandbox import (
     DockerOptions,
     container,
@@ -106,11 +106,11 @@ def test_the_profile_of_a_container_is_exactly_this() -> None:
         ({"PidsLimit": False, "SecurityOptions": None}, "docker", 1, "seccomp, a limit of proc"),
     ],
 )
-async def test_an_engine_is_as_strong_as_what_it_enforces(
+def test_an_engine_is_as_strong_as_what_it_enforces(
     changes: dict[str, Any], name: str, level: int, said: str
 ) -> None:
-    runtime = DockerRuntime(engine(answers(STRONG | changes)), SortableIds(), VirtualClock())
-    info = await runtime.available()
+    info, runtime = strength(STRONG | changes)
+    assert runtime == ("runsc" if level == 3 else None)
     assert (info.name, info.level) == (name, level)
     assert said in info.reason
 
@@ -124,7 +124,8 @@ async def test_an_engine_is_as_strong_as_what_it_enforces(
     ],
 )
 async def test_an_engine_that_answers_badly_is_no_sandbox(answer: Handler, said: str) -> None:
-    runtime = DockerRuntime(engine(answer), SortableIds(), VirtualClock())
+    options = DockerOptions(image="python:3.12")
+    runtime = DockerRuntime(engine(answer), SortableIds(), VirtualClock(), options=options)
     info = await runtime.available()
     assert not info.usable
     assert said in info.reason
@@ -186,9 +187,24 @@ def test_a_stream_that_is_none_is_refused(data: bytes) -> None:
 def test_the_address_is_found_as_dockers_own_tools_do() -> None:
     assert address_of({"DOCKER_HOST": "tcp://a:1"}) == "tcp://a:1"
     assert address_of({}) == "unix:///var/run/docker.sock"
-    for bad in ("", "ssh://a", "tcp://"):
-        with pytest.raises(UserError, match="not understood"):
-            connect(bad)
+
+
+@pytest.mark.parametrize("address", ["ssh://somebody@somewhere", "npipe:////./pipe/docker", ""])
+async def test_an_address_for_other_tools_is_no_sandbox(address: str) -> None:
+    options = DockerOptions(image="python:3.12")
+    found = Engine(connect(address))
+    runtime = DockerRuntime(found, SortableIds(), VirtualClock(), options=options)
+    info = await runtime.available()
+    assert not info.usable
+    assert "does not answer" in info.reason
+    await runtime.close()
+
+
+async def test_an_engine_without_a_default_image_is_no_sandbox() -> None:
+    runtime = DockerRuntime(engine(answers(STRONG)), SortableIds(), VirtualClock())
+    info = await runtime.available()
+    assert not info.usable
+    assert "CONDUCTOR_SANDBOX_IMAGE" in info.reason
 
 
 # --- the state of a release ----------------------------------------------------------------------
