@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pydantic import Field, ValidationError
-
 from pipelines import globs
 from pipelines.agents.base import BaseAgent
 from pipelines.agents.context import AgentContext
@@ -17,15 +15,15 @@ from pipelines.agents.testdata.generation import DataSet, Generated, generate
 from pipelines.agents.testdata.plan import Plan, plan, touched
 from pipelines.agents.testdata.schemas import Found, candidates, read_schemas
 from pipelines.agents.testing.judgement import code
+from pipelines.agents.testing.options import section
 from pipelines.agents.testing.subject import Subject, texts_of
-from pipelines.errors import UserError
+from pipelines.config.steps import TestDataOptions
 from pipelines.model import (
     Change,
     ChangedFile,
     Conclusion,
     FileEdit,
     Fixture,
-    Frozen,
     PushCommit,
     Task,
     TaskResult,
@@ -39,11 +37,6 @@ _SAMPLE = 3
 _MAX_SAMPLE = 4_000
 _SHOWN = 15
 _LINKS = ("120000", "160000")
-
-
-class _Options(Frozen):
-    commit: bool = False
-    records: int = Field(default=20, ge=1, le=1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +62,7 @@ class TestDataAgent(BaseAgent):
 
     def _validate_task(self, task: Task) -> None:
         super()._validate_task(task)
-        _options(task)
+        section(TestDataOptions, task)
 
     async def _execute(self, task: Task, context: AgentContext) -> TaskResult:
         subject = await Subject.read(context.reader)
@@ -83,7 +76,9 @@ class TestDataAgent(BaseAgent):
         if not found.schemas:
             return _none(task, found)
         chosen = await _plan(task, context, found, subject.changed)
-        made = generate(chosen.schemas, task.change.repository.id, _options(task).records)
+        made = generate(
+            chosen.schemas, task.change.repository.id, section(TestDataOptions, task).records
+        )
         folder = subject.layout.fixtures if subject.layout else _FOLDER
         files = _files(made, f"{folder}/generated")
         effects, note = _commit(task, subject, files)
@@ -119,7 +114,7 @@ def _commit(
     task: Task, subject: Subject, files: Sequence[_File]
 ) -> tuple[tuple[PushCommit, ...], str]:
     """Return the commit that the step asked for, or a note why there is none."""
-    if not _options(task).commit or not files:
+    if not section(TestDataOptions, task).commit or not files:
         return (), ""
     change = task.change
     if obstacle := _obstacle(change):
@@ -256,14 +251,3 @@ def _none(task: Task, found: Found) -> TaskResult:
         ),
         outputs={"fixtures": [], "committed": False},
     )
-
-
-def _options(task: Task) -> _Options:
-    try:
-        return _Options.model_validate(task.options)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"The option `{where}` of a test-data step is wrong: {first['msg']}."
-        ) from error

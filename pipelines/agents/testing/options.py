@@ -1,30 +1,24 @@
-"""The options of a test step, as the configuration's schema let them through."""
+"""The options of a step, read back as the configuration's schema has them."""
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pipelines.agents.testing.recipe import Wishes
+from pipelines.config.steps import TestOptions
 from pipelines.errors import UserError
-from pipelines.model import Frozen, Task
+from pipelines.model import Task
 
 _MAX_SECONDS = 900.0
 _MIN_SECONDS = 10.0
-
-
-class _Values(Frozen):
-    run: str | None = None
-    image: str | None = None
-    junit: str | None = None
-    coverage: str | None = None
-    repeat: int = Field(default=1, ge=1, le=10)
-    generate: bool = True
+_Section = TypeVar("_Section", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a step asks for."""
+    """What a test step asks for."""
 
     wishes: Wishes
     repeat: int
@@ -33,14 +27,7 @@ class Options:
     @classmethod
     def of(cls, task: Task) -> "Options":
         """Return the options of a task; raises UserError if one makes no sense."""
-        try:
-            values = _Values.model_validate(task.options)
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UserError(
-                f"The option `{where}` of a test step is wrong: {first['msg']}."
-            ) from error
+        values = section(TestOptions, task)
         wishes = Wishes(values.run, values.image, values.junit, values.coverage)
         return cls(wishes, values.repeat, values.generate)
 
@@ -48,3 +35,15 @@ class Options:
         """Return how many seconds one run may take so that head and base both have their turn."""
         share = left.total_seconds() * 0.8 / (self.repeat + 1)
         return max(_MIN_SECONDS, min(_MAX_SECONDS, share))
+
+
+def section(model: type[_Section], task: Task) -> _Section:
+    """Return a task's options as a section of the configuration; raises UserError."""
+    try:
+        return model.model_validate(task.options)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"The option `{where}` of a {task.agent} step is wrong: {first['msg']}."
+        ) from error
