@@ -178,10 +178,6 @@ class Workspace:
         else:
             self._edits.pop(path)
 
-    def discard(self) -> None:
-        """Take every edit back."""
-        self._edits.clear()
-
     # --- what came of it -------------------------------------------------------------------------
 
     @property
