@@ -8,12 +8,10 @@ from datetime import datetime
 
 from pydantic import AwareDatetime, Field
 
-from bot.github.subjects import Labels, Ref, Who, actor, configuration
+from bot.github.subjects import EDITED, Labels, Ref, Who, actor, configuration
 from bot.github.wire import Wire
 from pipelines.errors import Ignorable
 from pipelines.model import Change, FeedbackTrigger, IssueTrigger, Repository, Trigger
-
-EDITED = "(The text was changed after the event that started this work, so it was not read.)"
 
 
 class _Renaming(Wire):

@@ -221,6 +221,7 @@ class GitHubSource:
                 findings=prior_findings(pull, threads, bot_id),
                 bot_id=bot_id,
                 author_can_write=await self._can_write(subject, repository, pull),
+                commanded_at=trigger.occurred_at if isinstance(trigger, CommandTrigger) else None,
                 now=self._clock.now(),
             )
         except ValidationError as error:

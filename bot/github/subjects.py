@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from bot.github.markers import find_findings, has_fixed
 from bot.github.wire import Wire
@@ -19,6 +19,7 @@ from pipelines.model import (
 
 MAX_CONFIG_BYTES = 64 * 1024
 SYMLINK_MODE = 0o120000
+EDITED = "(The text was changed after the event that started this work, so it was not read.)"
 IN_REVIEW_TEXT = "review:"
 """Starts the ``thread_id`` of a finding that no thread of its own carries."""
 CONFIG_PATHS = (
@@ -161,6 +162,7 @@ class PullRequest(Wire):
     number: int
     title: str = ""
     body: str | None = None
+    edited_at: AwareDatetime | None = Field(default=None, alias="lastEditedAt")
     state: str
     draft: bool = Field(default=False, alias="isDraft")
     head_oid: str = Field(alias="headRefOid")
@@ -265,9 +267,15 @@ def change_of(
     findings: tuple[PriorFinding, ...],
     bot_id: int,
     author_can_write: bool,
+    commanded_at: datetime | None = None,
     now: datetime,
 ) -> Change:
-    """Return the change that a pull request is; raises pydantic's error for impossible values."""
+    """Return the change that a pull request is; raises pydantic's error for impossible values.
+
+    A description that was edited after ``commanded_at`` is left out: whoever gave the command did
+    not see it. GitHub's times are whole seconds, so one edited in that very second is, too.
+    """
+    edited = commanded_at and pull.edited_at and pull.edited_at >= commanded_at
     files = [item.path for item in pull.files.nodes if item] if pull.files else []
     reviews = [item for item in pull.reviews.nodes if item] if pull.reviews else []
     own = (item.commit for item in reviews if _own(item.author, bot_id))
@@ -280,7 +288,7 @@ def change_of(
         base_ref=pull.base_name,
         head_repository_id=pull.head_repository.database_id if pull.head_repository else None,
         title=pull.title,
-        body=pull.body or "",
+        body=EDITED if edited else pull.body or "",
         author=actor(pull.author),
         author_can_write=author_can_write,
         draft=pull.draft,

@@ -131,7 +131,7 @@ async def update_pull(call: Call) -> Answer:
         issue.title = body.title
     if "body" in body.model_fields_set and body.body != issue.body:
         changed["body"] = {"from": issue.body or ""}
-        issue.body = body.body
+        issue.body, issue.edited_at = body.body, world.now()
     if body.base and body.base != pull.base_ref:
         sha = await call.repo.git.resolve(f"refs/heads/{body.base}")
         if not sha:

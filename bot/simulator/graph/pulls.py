@@ -133,6 +133,7 @@ def pull_request(call: Call, repo: Repository, pull: PullRequest) -> Json:
         **_conversation(call, repo, pull.issue),
         "state": "MERGED" if merged else pull.issue.state.upper(),
         "closed": pull.issue.state == "closed",
+        "lastEditedAt": stamp(pull.issue.edited_at),
         "isDraft": pull.draft,
         "merged": merged,
         "updatedAt": stamp(pull.issue.updated_at),

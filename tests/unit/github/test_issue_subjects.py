@@ -1,12 +1,13 @@
 """Work on an issue starts from the default branch and the words of the time it was asked for."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from bot.github.issues import EDITED
+from bot.github.subjects import EDITED
 from bot.simulator.state import Account, Issue
 from pipelines.errors import Ignorable
 from pipelines.model import (
@@ -196,3 +197,23 @@ async def test_both_sides_of_a_change_are_read_from_the_simulators_git(shop: Sho
     assert (await shop.source.snapshot(change)).files == {"a.py": b"print(2)\n", "logo.png": odd}
     base = await shop.source.snapshot(change, at="base")
     assert base.files == {"a.py": b"print(1)\n", "old": b"x\n"}
+
+
+async def test_a_description_changed_after_the_command_is_not_read(shop: Shop) -> None:
+    await shop.simulator.push(shop.repo, "topic", {"a.py": "2\n"}, shop.alice)
+    pull = await shop.simulator.open_pull_request(shop.repo, "topic", shop.alice, body="Old.")
+    await shop.clock.advance(5)
+    comment = shop.simulator.comment(shop.repo, pull.number, shop.alice, "/conductor fix")
+    trigger = CommandTrigger(
+        **common(shop),
+        occurred_at=comment.created_at,
+        number=pull.number,
+        on_pull_request=True,
+        comment_id=comment.id,
+        verb="fix",
+    )
+    assert (await shop.source.change(trigger)).body == "Old."
+    pull.issue.body, pull.issue.edited_at = "Evil.", shop.clock.now()
+    assert (await shop.source.change(trigger)).body == EDITED
+    later = trigger.model_copy(update={"occurred_at": shop.clock.now() + timedelta(seconds=1)})
+    assert (await shop.source.change(later)).body == "Evil."
