@@ -33,6 +33,7 @@ from pipelines.orchestration.bus.local import LocalBus
 from pipelines.orchestration.dispatch import Dispatcher
 from pipelines.orchestration.work import EFFECTS, REPORTS, TIMERS
 from pipelines.ports import AgentRunner, Clock, Ids, Rng
+from pipelines.replay.tape import Tape
 from pipelines.stores.archive import Archive
 from pipelines.stores.backend import StorageBackend
 from pipelines.stores.open import open_backend
@@ -40,6 +41,8 @@ from pipelines.stores.open import open_backend
 _log = structlog.stdlib.get_logger("bot.wiring")
 
 SWEEP_SECONDS = 60.0
+PRUNE_SECONDS = 3600.0
+"""Between looks at what repositories have too much of, which reads all that they have."""
 WAITING = frozenset({"agent.deploy", "agent.monitor"})
 WATCHES = 100
 """How many deployments and watches go on at the same time in one process."""
@@ -122,6 +125,7 @@ async def services(
             observatories=observatories(around, store),
             notifier=notifier(around),
             memory=Archive(store, clock),
+            tape=Tape(store),
         )
         parts = orchestrate(outside)
         yield Services(
@@ -185,6 +189,8 @@ def _worker(
         sweeps=(
             Sweep("deadlines", SWEEP_SECONDS, parts.coordinator.tick_all),
             Sweep("expired records", SWEEP_SECONDS, outside.store.sweep),
+            Sweep("surplus of tenants", PRUNE_SECONDS, Archive(outside.store, outside.clock).prune),
+            Sweep("surplus of recordings", PRUNE_SECONDS, Tape(outside.store).prune),
         ),
         listener=parts.execution.listening,
     )

@@ -14,6 +14,9 @@ from pipelines.integrations.target import DeploymentTarget
 from pipelines.model import Change, EnvironmentPlan, Release
 from pipelines.ports import Snapshot, Source
 
+SERVICES = "services"
+"""The folder of the data directory in which the target ``local`` keeps what it runs."""
+
 
 class Files(Protocol):
     """Gets the files of a release's commit."""
@@ -69,7 +72,7 @@ class Targets:
         client = self._around.client()
         self._around.opened.push_async_callback(client.aclose)
         return LocalTarget(
-            settings.conductor_data_dir / "services",
+            settings.conductor_data_dir / SERVICES,
             self._files,
             client,
             self._around.clock,

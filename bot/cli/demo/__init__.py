@@ -10,9 +10,10 @@ def demo(
         bool, typer.Option("--keep", help="Leave everything running to look at.")
     ] = False,
 ) -> None:
-    """Show the whole main job here: a GitHub, a pull request with a defect, Conductor's review.
+    """Show the whole loop here: a defect goes live, is noticed, mended, proven and verified.
 
-    Everything but the model's words is real, and with a key in the environment these are too.
+    Everything but the model's words is real, and with a key in the environment these are too. It
+    takes about a minute.
 
     Example: conductor demo --keep
     """

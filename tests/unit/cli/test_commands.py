@@ -50,7 +50,10 @@ def test_run_writes_machine_formats_to_a_file(shop: Checkout, tmp_path: Path) ->
 
 
 def test_run_succeeds_where_nothing_is_wrong_and_says_what_it_left_out(shop: Checkout) -> None:
-    shop.commit(dict(sample_files("fix")), "Mind empty carts")
+    divides = "    return sum(prices) / len(prices)"
+    cart = sample_files("defect")["shop/cart.py"]
+    mended = cart.replace(divides, f"    if not prices:\n        return 0.0\n{divides}")
+    shop.commit({"shop/cart.py": mended}, "Mind empty carts")
     shop.write({"README.md": "changed\n"})
     done = conductor("run", folder=shop.folder, CONDUCTOR_MODELS=MOCK)
     assert done.returncode == 0, done.stderr

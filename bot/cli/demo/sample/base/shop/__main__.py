@@ -1,24 +1,33 @@
-"""``python -m shop --port 8000``: the service on loopback."""
+"""``python -m shop``: the service on loopback, on the port that ``PORT`` names."""
 
-import argparse
 import json
+import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from shop import cart
+from shop import cart, metrics
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers ``/healthz`` and ``/carts/NAME``."""
+    """Answers ``/healthz``, ``/metrics`` and ``/carts/NAME``."""
 
     def do_GET(self) -> None:
-        """Answer 200 with JSON, 404, or 500 when the code below fails."""
+        """Answer 200, 404, or 500 when the code below fails."""
+        if self.path == "/metrics":
+            self.reply(200, "text/plain; version=0.0.4", metrics.page())
+            return
         try:
             status, body = answer(self.path)
         except Exception as error:
             status, body = 500, {"error": type(error).__name__}
-        content = json.dumps(body).encode()
+        if self.path != "/healthz":
+            metrics.count(status)
+        self.reply(status, "application/json", json.dumps(body))
+
+    def reply(self, status: int, kind: str, text: str) -> None:
+        """Send a whole answer."""
+        content = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -34,15 +43,12 @@ def answer(path: str) -> tuple[int, dict[str, object]]:
     name = path.removeprefix("/carts/")
     if name not in cart.CARTS:
         return 404, {"error": "no such cart"}
-    prices = cart.CARTS[name]
-    return 200, {"items": len(prices), "total": cart.total(prices)}
+    return 200, cart.summary(cart.CARTS[name])
 
 
 def main() -> None:
     """Serve until interrupted; prints the address first."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, default=8000)
-    server = ThreadingHTTPServer(("127.0.0.1", parser.parse_args().port), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "8000"))), Handler)
     print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
     server.serve_forever()
 

@@ -10,3 +10,8 @@ CARTS: dict[str, list[int]] = {
 def total(prices: list[int]) -> int:
     """Return the sum of all prices."""
     return sum(prices)
+
+
+def summary(prices: list[int]) -> dict[str, object]:
+    """Return what a customer sees of a cart."""
+    return {"items": len(prices), "total": total(prices)}

@@ -1,5 +1,15 @@
-from shop.cart import total
+import unittest
+
+from shop.cart import CARTS, summary, total
 
 
-def test_the_total_is_the_sum() -> None:
-    assert total([1250, 399]) == 1649
+class CartTest(unittest.TestCase):
+    def test_the_total_is_the_sum(self) -> None:
+        self.assertEqual(total([1250, 399]), 1649)
+
+    def test_a_cart_is_summed_up(self) -> None:
+        self.assertEqual(summary(CARTS["ada"])["items"], 2)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -15,3 +15,8 @@ def total(prices: list[int]) -> int:
 def average(prices: list[int]) -> float:
     """Return the mean price of a cart."""
     return sum(prices) / len(prices)
+
+
+def summary(prices: list[int]) -> dict[str, object]:
+    """Return what a customer sees of a cart."""
+    return {"items": len(prices), "total": total(prices), "average": average(prices)}
