@@ -4,6 +4,7 @@ import importlib
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,9 +22,10 @@ _MAX_WORDS = 300
 class KubernetesApi:
     """Sends JSON to one cluster; credentials come from the pod or from the kubeconfig."""
 
-    def __init__(self, context: str | None = None) -> None:
-        """``context`` names one of the kubeconfig; None is the pod's own cluster or the default."""
+    def __init__(self, context: str | None = None, kubeconfig: Path | None = None) -> None:
+        """Without arguments the pod's own cluster is used, or else the kubeconfig's present one."""
         self._context = context
+        self._kubeconfig = kubeconfig
         self._library = _library()
         self._client: Any = None
 
@@ -52,11 +54,14 @@ class KubernetesApi:
         if self._client is None:
             library, configuration = self._library, self._library.client.Configuration()
             try:
-                if self._context is None and _in_cluster(library):
+                chosen = self._context or self._kubeconfig
+                if chosen is None and _in_cluster(library):
                     library.config.load_incluster_config(client_configuration=configuration)
                 else:
                     await library.config.load_kube_config(
-                        context=self._context, client_configuration=configuration
+                        config_file=str(self._kubeconfig) if self._kubeconfig else None,
+                        context=self._context,
+                        client_configuration=configuration,
                     )
             except (library.config.ConfigException, OSError) as error:
                 raise UserError(f"No Kubernetes cluster can be used here: {error}") from error
