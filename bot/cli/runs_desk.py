@@ -47,6 +47,7 @@ class Desk:
             clock=clock,
             ids=SortableIds(clock),
             agents=frozenset(AGENTS),
+            tape=self.tape,
         )
 
     async def summaries(self, limit: int, repository: str, *, live: bool) -> list[RunSummary]:
