@@ -26,6 +26,7 @@ from pipelines.orchestration.runs import new_run
 from pipelines.orchestration.transitions import (
     ApprovalNeeded,
     CancelRequested,
+    EffectsHeld,
     EffectsPublished,
     RunEvent,
     Started,
@@ -43,7 +44,7 @@ from tests.support.clock import EPOCH
 
 Work = Generator[None, None, None]
 
-FACTS = Facts(known_agents=frozenset({"review", "test", UNSTAFFED}), now=EPOCH)
+FACTS = Facts(known_agents=frozenset({"review", "test", "devops", UNSTAFFED}), now=EPOCH)
 OUTCOMES = (
     *(Conclusion.SUCCESS,) * 4,
     Conclusion.NEUTRAL,
@@ -237,6 +238,7 @@ class Actors:
         if self.rng.random() < 0.2:
             return self._failure(claim, step, usage), ()
         wanted = self.world.plan.effects[self.world.runs[claim.message.run].change.head_sha]
+        wanted = wanted[:1] if step.agent == "devops" else wanted[1:]
         few = wanted[:1] if self.rng.random() < 0.4 else wanted  # steps that want the same thing
         effects = tuple(self.rng.sample(few, min(len(few), self.rng.choice((0, 1, 1, 2)))))
         finished = StepFinished(
@@ -278,6 +280,11 @@ class Actors:
 
     def _effects(self, claim: Claim, skew: float) -> Work:
         message, how = claim.message, None
+        hold = self._hold(claim)
+        if hold:
+            yield
+            yield from self._change(message.run, hold, skew, settle=claim)
+            return
         for effect in self.world.results[message.run, message.step, message.attempt]:
             yield
             run = self.world.runs[message.run]
@@ -286,17 +293,33 @@ class Actors:
                 self.world.commit(settle=claim)
                 return
             verdict = self.policy.check_effect(run, step, effect, FACTS)
-            if isinstance(verdict, Deny):
-                how = verdict.conclusion
+            if isinstance(verdict, Deny | RequireApproval):
+                how = verdict.conclusion if isinstance(verdict, Deny) else Conclusion.NEUTRAL
                 continue
-            done = yield from self._carry_out(claim, run, effect)
+            done = yield from self._carry_out(claim, run, step, effect)
             if not done:
                 return
         event = EffectsPublished(step=message.step, attempt=message.attempt, conclusion=how)
         yield from self._change(message.run, event, skew, settle=claim)
 
+    def _hold(self, claim: Claim) -> EffectsHeld | None:
+        """Return what happens instead of publishing, where somebody's consent is missing."""
+        message = claim.message
+        run = self.world.runs[message.run]
+        step = run.step(message.step)
+        for effect in self.world.results[message.run, message.step, message.attempt]:
+            verdict = self.policy.check_effect(run, step, effect, FACTS)
+            if isinstance(verdict, RequireApproval) and not step.held:
+                return EffectsHeld(
+                    step=step.name,
+                    attempt=message.attempt,
+                    level=verdict.level,
+                    title=verdict.reason,
+                )
+        return None
+
     def _carry_out(
-        self, claim: Claim, run: WorkflowRun, effect: Effect
+        self, claim: Claim, run: WorkflowRun, step: Step, effect: Effect
     ) -> Generator[None, None, bool]:
         """Intent, write, done: with a crash between any two it must not happen twice."""
         world, key, mine = self.world, effect.key, claim.message.id
@@ -315,7 +338,7 @@ class Actors:
             world.hang(claim)
             return False
         if not (earlier and self.looks_first and world.forge.writes[key]):
-            world.forge.write(run, key, effect.head_sha)
+            world.forge.write(run, step, effect)
             if world.faults and self.rng.random() < 0.1:
                 error = Ambiguous("The connection broke.", dependency="github")
                 decision = self.errors.decide(error, attempts=1, now=world.now)

@@ -14,7 +14,9 @@ from pipelines.model import (
     Change,
     Coverage,
     Effect,
+    FileEdit,
     PriorFinding,
+    PushCommit,
     Step,
     SubmitReview,
 )
@@ -36,7 +38,7 @@ CONDITIONS = (
     "changed('docs/**')",
     "always() && !failure()",
 )
-AGENTS = (*("review",) * 8, *("test",) * 4, UNSTAFFED, "not installed")
+AGENTS = (*("review",) * 8, *("test",) * 4, *("devops",) * 4, UNSTAFFED, "not installed")
 PASSING = (*(1, 5, 30) * 3, *(61,) * 6, 310, 900, 7200)
 """Seconds that pass at a time: longer than a lease, than a timeout, than publishing may take."""
 PATIENCE = 4000
@@ -231,7 +233,10 @@ def _change(head: str, tainted: bool) -> Change:
 
 @cache
 def _effects(head: str) -> tuple[Effect, ...]:
-    """Return what agents may ask for at a commit; the last one is somebody's bad idea."""
+    """Return what agents may ask for at a commit: devops the first, others the rest.
+
+    The last one is somebody's bad idea.
+    """
     review = SubmitReview(number=5, head_sha=head, findings=(), summary="", coverage=Coverage())
     answers = [
         AnswerFinding(
@@ -244,4 +249,15 @@ def _effects(head: str) -> tuple[Effect, ...]:
         )
         for i in range(1, 4)
     ]
-    return (review, *answers, answers[0].model_copy(update={"head_sha": OTHER, "thread_id": "T9"}))
+    ships = PushCommit(
+        head_sha=head,
+        branch="conductor/ci",
+        edits=(FileEdit(path=".github/workflows/ci.yml", content="on: push"),),
+        headline="CI",
+    )
+    return (
+        ships,
+        review,
+        *answers,
+        answers[0].model_copy(update={"head_sha": OTHER, "thread_id": "T9"}),
+    )

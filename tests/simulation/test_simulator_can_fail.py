@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
-from pipelines.model import StepState, WorkflowRun
+from pipelines.model import Approval, StepState, WorkflowRun
 from pipelines.orchestration.engine import WorkflowEngine
 from pipelines.orchestration.policy import DEFAULT_RULES, CommitBinding, PolicyEngine
+from pipelines.orchestration.policy.writing import PathRule
 from pipelines.orchestration.transitions import (
     Dispatch,
+    EffectsHeld,
+    Publish,
     Report,
     RunEvent,
+    StepApproved,
     StepClaimed,
     StepFinished,
     Superseded,
@@ -24,6 +28,7 @@ from pipelines.orchestration.transitions import (
 )
 from tests.simulation.simulator import Simulation
 from tests.simulation.world import Broken
+from tests.support.clock import EPOCH
 
 SEEDS_TO_FIND_IT = 5000
 
@@ -138,6 +143,38 @@ class NoLateBill(WorkflowEngine):
         return super().advance(run, event, now)
 
 
+class RunsAgain(WorkflowEngine):
+    """Takes consent to a result for consent to another attempt."""
+
+    def advance(self, run: WorkflowRun, event: RunEvent, now: datetime) -> Transition:
+        if not isinstance(event, StepApproved):
+            return super().advance(run, event, now)
+        steps = tuple(s.model_copy(update={"held": False}) for s in run.steps)
+        result = super().advance(run.model_copy(update={"steps": steps}), event, now)
+        return result if result.run.version != run.version else Transition(run=run)
+
+
+class OldConsent(WorkflowEngine):
+    """Publishes what is held without waiting for anybody."""
+
+    def advance(self, run: WorkflowRun, event: RunEvent, now: datetime) -> Transition:
+        result = super().advance(run, event, now)
+        if not isinstance(event, EffectsHeld) or result.run.version == run.version:
+            return result
+        publish = Publish(step=event.step, attempt=event.attempt)
+        steps = tuple(
+            s.model_copy(update={"state": StepState.PUBLISHING, "approvals": (CARELESS,)})
+            if s.name == event.step
+            else s
+            for s in result.run.steps
+        )
+        held = result.run.model_copy(update={"steps": steps})
+        return Transition(run=held, commands=(*result.commands, publish))
+
+
+CARELESS = Approval(by_id=1, by_login="nobody", level="write", at=EPOCH)
+
+
 def without(kind: type[Any], result: Transition) -> Transition:
     commands = tuple(c for c in result.commands if not isinstance(c, kind))
     return result.model_copy(update={"commands": commands})
@@ -153,6 +190,8 @@ def without(kind: type[Any], result: Transition) -> Transition:
         (WholeBudget(), "I6"),
         (NoLateBill(), "I6"),
         (NoWake(), "liveness"),
+        (RunsAgain(), "held"),
+        (OldConsent(), "T05"),
         (NoReport(), "I11"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, WorkflowEngine) else value,
@@ -187,3 +226,9 @@ def test_a_policy_that_does_not_bind_effects_to_the_commit_is_found_out() -> Non
     careless = PolicyEngine([rule for rule in DEFAULT_RULES if not isinstance(rule, CommitBinding)])
     broken = finding(lambda seed: Simulation(seed, policy=careless))
     assert broken.invariant == "I3"
+
+
+def test_a_policy_that_asks_nobody_before_it_writes_what_ships_is_found_out() -> None:
+    careless = PolicyEngine([rule for rule in DEFAULT_RULES if not isinstance(rule, PathRule)])
+    broken = finding(lambda seed: Simulation(seed, policy=careless))
+    assert broken.invariant == "T24"

@@ -12,7 +12,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from pipelines.errors import Conflict, LeaseLost, NotStored
-from pipelines.model import Change, Conclusion, Effect, Step, StepState, WorkflowRun
+from pipelines.model import (
+    Change,
+    Conclusion,
+    Effect,
+    PushCommit,
+    Step,
+    StepState,
+    WorkflowRun,
+)
 from pipelines.orchestration.transitions import (
     Abort,
     Command,
@@ -93,7 +101,10 @@ class Forge:
     writes: Counter[str] = field(default_factory=Counter)
     shown: dict[str, tuple[object, ...]] = field(default_factory=dict)
 
-    def write(self, run: WorkflowRun, key: str, sha: str | None) -> None:
+    def write(self, run: WorkflowRun, step: Step, effect: Effect) -> None:
+        key, sha = effect.key, effect.head_sha
+        if isinstance(effect, PushCommit) and not (step.held and step.approvals):
+            raise Broken("T24", f"{key} was written and nobody consented to it")
         self.writes[key] += 1
         if self.writes[key] > 1:
             raise Broken("I2", f"effect {key} happened twice")
@@ -278,6 +289,8 @@ class World:
                 raise Broken("T05", f"{new.name} was approved at another commit")
             if new.attempt - new.uncounted > new.retries + 1:
                 raise Broken("retries", f"{new.name} was tried too often")
+            if old.held and (not new.held or new.attempt != old.attempt):
+                raise Broken("held", f"{new.name} ran again instead of publishing what it had")
             if old.done and (new.state, new.conclusion) != (old.state, old.conclusion):
                 raise Broken("I1", f"{new.name} changed after its end")
             if new.state is StepState.RUNNING and old.state is not StepState.RUNNING:

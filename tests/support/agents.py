@@ -1,14 +1,15 @@
 """Scripted agents: what a test's AgentRunner does when it is given a task."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from pipelines.model import Conclusion, Coverage, Finding, Severity, SubmitReview, Task, TaskResult
 from pipelines.model import Usage as Spent
-from pipelines.ports import Notes, Reader, Tally
+from pipelines.ports import Notes, Tally, Workplace
 from tests.support.forge import Faults
 
 Script = Callable[[Task], TaskResult]
+Act = Callable[[Task, Workplace], Awaitable[TaskResult]]
 
 
 def finding(fingerprint: str = "f" * 16, severity: Severity = Severity.HIGH) -> Finding:
@@ -62,6 +63,8 @@ class ScriptedAgents:
     def __init__(self, faults: Faults, script: Script = review) -> None:
         self._faults = faults
         self.script = script
+        self.acts: dict[str, Act] = {}
+        """By agent: what it does instead, with its workplace at hand."""
         self.tasks: list[Task] = []
         self.cancelled: list[str] = []
         self.running: set[str] = set()
@@ -73,7 +76,7 @@ class ScriptedAgents:
     async def run(
         self,
         task: Task,
-        reader: Reader,
+        workplace: Workplace,
         *,
         tally: Tally | None = None,
         notes: Notes | None = None,
@@ -84,11 +87,12 @@ class ScriptedAgents:
         self.running.add(task.id)
         try:
             self._faults.point("agent")
-            await reader.changed_files()
+            await workplace.changed_files()
             self.started.set()
             if self.hold is not None:
                 await self.hold.wait()
-            result = self.script(task)
+            act = self.acts.get(task.agent)
+            result = await act(task, workplace) if act else self.script(task)
             self._faults.point("agent done")
         except asyncio.CancelledError:
             self.cancelled.append(task.id)

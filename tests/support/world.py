@@ -25,6 +25,7 @@ from pipelines.system import SortableIds
 from tests.support.agents import Script, ScriptedAgents, review
 from tests.support.clock import VirtualClock
 from tests.support.forge import ALICE, REPOSITORY, Faults, Forge, sha
+from tests.support.harbor import Harbor
 
 IDENTITY = AppIdentity(app_id=99, bot_user_id=98, slug="conductor")
 LANES = ("deliveries", "effects", "reports", "timers")
@@ -87,6 +88,7 @@ class World:
         self.path = path
         self.rng = random.Random(7)
         self.agents = ScriptedAgents(forge.faults, script)
+        self.harbor = Harbor(forge.faults)
         self.accepted: set[str] = set()
         self.comments: list[str] = []
         self._kept = MemoryBackend(clock) if path is None else None
@@ -127,6 +129,7 @@ class World:
             rng=self.rng,
             agents=self.known_agents,
             worker="test",
+            targets=lambda plan: self.harbor,
         )
         parts = orchestrate(outside)
         self.state, self.coordinator = parts.state, parts.coordinator
