@@ -15,6 +15,7 @@ from pipelines.agents.coding.tools import CodingTools, told
 from pipelines.agents.coding.trials import Trial, Trials
 from pipelines.agents.context import AgentContext
 from pipelines.agents.fence import Fence, presentable
+from pipelines.agents.lessons import lessons_block
 from pipelines.agents.toolloop import Outcome, ToolLoop
 from pipelines.agents.workspace import Workspace
 from pipelines.config.steps import CodingOptions
@@ -145,6 +146,7 @@ def _request(
         rows.append(f"({len(paths) - _MAX_OVERVIEW} more files; list_files shows them)")
     material = (*assignment.material, ("files", "\n".join(rows)))
     blocks = "".join(fence.block(kind, text) for kind, text in material)
+    blocks += lessons_block(task.lessons, fence)
     room = context.model.context_tokens // 4
     return ModelRequest(
         purpose="coding",

@@ -22,7 +22,6 @@ _BRANCH = re.compile(r"[A-Za-z0-9._/-]{1,200}")
 _MAX_TITLE = 500
 _MAX_TEXT = 8_000
 _MAX_FINDINGS = 30
-_MAX_LESSONS = 10
 _MAX_PATHS = 300
 _MIN_PREFIX = 4
 
@@ -165,23 +164,6 @@ def _reported(task: Task) -> bool:
 def _common(task: Task) -> Iterator[tuple[str, str]]:
     if task.inputs:
         yield "results", presentable(_json(task.inputs))[:_MAX_TEXT]
-    if task.lessons:
-        yield "lessons", _json([_lesson(task, index) for index in _lesson_places(task)])
-
-
-def _lesson_places(task: Task) -> range:
-    return range(min(len(task.lessons), _MAX_LESSONS))
-
-
-def _lesson(task: Task, index: int) -> dict[str, object]:
-    outcome = task.lessons[index].outcome
-    return {
-        "what happened": outcome.kind,
-        "about": presentable(outcome.subject),
-        "why": presentable(outcome.why),
-        "paths": [presentable(path) for path in outcome.paths[:10]],
-        "times": task.lessons[index].seen,
-    }
 
 
 def _incident(payload: FeedbackPayload, occurrences: int) -> str:

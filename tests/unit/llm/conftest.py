@@ -2,19 +2,27 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 import pytest
 from pydantic import SecretStr
 
 from pipelines.integrations.llm.anthropic import AnthropicModel
-from pipelines.integrations.llm.base import ChatMessage, LanguageModel, ModelRequest, Part
+from pipelines.integrations.llm.base import (
+    ChatMessage,
+    LanguageModel,
+    ModelRequest,
+    ModelResponse,
+    Part,
+)
 from pipelines.integrations.llm.http import Limits, new_client
 from pipelines.integrations.llm.openai import OpenAIModel
 from pipelines.integrations.llm.prices import price_table
 from pipelines.ports import Clock
 from tests.support import providers
 from tests.support.clock import VirtualClock
+from tests.support.providers import serve, stream
 
 KEY = "sk-very-secret-0123456789"
 
@@ -107,3 +115,21 @@ def connect(
         )
 
     return build
+
+
+async def exchange(
+    name: str, events: list[bytes], http: httpx2.AsyncClient, asked: ModelRequest
+) -> tuple[ModelResponse, dict[str, Any]]:
+    """Ask a vendor's model once; returns its answer and what the server was sent."""
+    async with serve(stream(events)) as server:
+        model = VENDORS[name].make(
+            "claude-sonnet-5-5",
+            key=SecretStr(KEY),
+            base_url=server.url,
+            http=http,
+            clock=VirtualClock(),
+            prices=price_table(),
+            limits=Limits(),
+        )
+        response = await model.complete(asked)
+    return response, server.bodies[0]

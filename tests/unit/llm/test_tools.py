@@ -10,13 +10,11 @@ import openai.types.chat.completion_create_params as openai_params
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr, TypeAdapter
+from pydantic import TypeAdapter
 
 from pipelines.errors import UserError
 from pipelines.integrations.llm.base import (
     ChatMessage,
-    ModelRequest,
-    ModelResponse,
     OutputSchema,
     Part,
     Tool,
@@ -25,14 +23,12 @@ from pipelines.integrations.llm.base import (
 )
 from pipelines.integrations.llm.calls import Draft, finished, read_arguments
 from pipelines.integrations.llm.chain import ModelChain
-from pipelines.integrations.llm.http import Limits
 from pipelines.integrations.llm.mock import MockModel, load_script
 from pipelines.integrations.llm.prices import price_table
 from pipelines.integrations.llm.streaming import prompt_tokens
 from tests.support import providers
 from tests.support.clock import VirtualClock
-from tests.support.providers import serve, stream
-from tests.unit.llm.conftest import KEY, VENDORS, request
+from tests.unit.llm.conftest import VENDORS, exchange, request
 
 READ = Tool(
     name="read_file",
@@ -107,23 +103,6 @@ def _pieces(raw: str) -> list[str]:
     return [raw[i : i + 3] for i in range(0, len(raw), 3)]
 
 
-async def ask(
-    name: str, events: list[bytes], http: httpx2.AsyncClient, asked: ModelRequest = ASKED
-) -> tuple[ModelResponse, dict[str, Any]]:
-    async with serve(stream(events)) as server:
-        model = VENDORS[name].make(
-            "claude-sonnet-5-5",
-            key=SecretStr(KEY),
-            base_url=server.url,
-            http=http,
-            clock=VirtualClock(),
-            prices=price_table(),
-            limits=Limits(),
-        )
-        response = await model.complete(asked)
-    return response, server.bodies[0]
-
-
 both = pytest.mark.parametrize("name", sorted(VENDORS))
 
 
@@ -137,7 +116,7 @@ async def test_two_calls_arrive_whole_with_the_text_before_them(
         ("call_b", "read_file", '{"path": "b.py"}'),
         text="Let me look.",
     )
-    response, _ = await ask(name, events, http)
+    response, _ = await exchange(name, events, http, ASKED)
     assert (response.stop, response.text) == ("tools", "Let me look.")
     assert response.calls == (
         ToolCall(id="call_a", name="read_file", arguments={"path": "src/ünï.py", "start": 7}),
@@ -166,7 +145,7 @@ async def test_a_conversation_with_calls_is_what_the_sdk_s_own_types_demand(
         tools=(READ,),
         output=OutputSchema(name="done", json_schema={"type": "object", "properties": {}}),
     )
-    _, body = await ask(name, VENDORS[name].whole("{}"), http, asked)
+    _, body = await exchange(name, VENDORS[name].whole("{}"), http, asked)
     types: dict[str, Any] = {
         "anthropic": anthropic_params.MessageCreateParamsStreaming,
         "openai": openai_params.CompletionCreateParamsStreaming,
@@ -214,7 +193,7 @@ async def test_an_assistant_s_turn_of_calls_alone_has_no_empty_text(
         ChatMessage(role="assistant", calls=(ToolCall(id="a", name="read_file", arguments={}),)),
         ChatMessage(role="user", results=(ToolResult(call_id="a", content=""),)),
     )
-    _, body = await ask(
+    _, body = await exchange(
         name, VENDORS[name].whole("ok"), http, request(messages=turns, tools=(READ,))
     )
     said = next(message for message in body["messages"] if message["role"] == "assistant")
@@ -248,7 +227,7 @@ async def test_arguments_that_are_no_object_are_a_problem_of_the_call_not_of_the
     if name == "openai":
         broken = openai_call(2, "c", "read_file", raw)
     events.insert(len(events) - (1 if name == "anthropic" else 3), broken)
-    response, _ = await ask(name, events, http)
+    response, _ = await exchange(name, events, http, ASKED)
     assert [call.problem for call in response.calls[:2]] == ["", ""]
     assert response.calls[1].arguments == {}
     assert problem in response.calls[2].problem
@@ -270,7 +249,9 @@ async def test_calls_of_an_answer_that_was_cut_off_or_refused_are_not_made(
 ) -> None:
     words = {"length": ("max_tokens", "length"), "refusal": ("refusal", "content_filter")}
     word = words[stop][name == "openai"]
-    response, _ = await ask(name, answer_of(name, ("a", "read_file", "{}"), stop=word), http)
+    response, _ = await exchange(
+        name, answer_of(name, ("a", "read_file", "{}"), stop=word), http, ASKED
+    )
     assert response.calls == ()
     assert response.stop in ("length", "refusal", "filtered")
 
@@ -279,10 +260,10 @@ async def test_calls_of_an_answer_that_was_cut_off_or_refused_are_not_made(
 async def test_tool_use_without_a_call_or_without_tools_is_no_call(
     name: str, http: httpx2.AsyncClient
 ) -> None:
-    response, _ = await ask(name, answer_of(name), http)
+    response, _ = await exchange(name, answer_of(name), http, ASKED)
     assert (response.stop, response.calls) == ("other", ())
     unasked = answer_of(name, ("a", "read_file", "{}"))
-    response, _ = await ask(name, unasked, http, request())
+    response, _ = await exchange(name, unasked, http, request())
     assert (response.stop, response.calls) == ("other", ())
 
 
@@ -292,7 +273,7 @@ async def test_a_server_that_ends_an_answer_with_calls_like_any_other_is_underst
 ) -> None:
     word = "end_turn" if name == "anthropic" else "stop"
     events = answer_of(name, ("a", "read_file", '{"path": "x"}'), stop=word)
-    response, _ = await ask(name, events, http)
+    response, _ = await exchange(name, events, http, ASKED)
     assert (response.stop, len(response.calls)) == ("tools", 1)
 
 
@@ -304,7 +285,7 @@ async def test_a_server_may_send_a_whole_input_at_once(http: httpx2.AsyncClient)
         providers.event("content_block_start", start),
         providers.anthropic_end("tool_use"),
     ]
-    response, _ = await ask("anthropic", events, http)
+    response, _ = await exchange("anthropic", events, http, ASKED)
     assert response.calls[0].arguments == {"path": "x"}
 
 
@@ -318,7 +299,7 @@ async def test_a_server_may_give_every_call_the_same_place(
         providers.openai_chunk({}, "tool_calls"),
         providers.DONE,
     ]
-    response, _ = await ask("openai", events, http)
+    response, _ = await exchange("openai", events, http, ASKED)
     assert [call.arguments["path"] for call in response.calls] == ["x", "y"]
 
 
@@ -355,7 +336,7 @@ async def test_garbage_in_a_call_is_an_unknown_tool_or_nothing(
         providers.openai_chunk({}, "tool_calls"),
         providers.DONE,
     ]
-    response, _ = await ask("openai", events, http)
+    response, _ = await exchange("openai", events, http, ASKED)
     assert all(call.name == "unnamed" and not call.arguments for call in response.calls)
 
 

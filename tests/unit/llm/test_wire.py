@@ -12,14 +12,13 @@ import anthropic.types.message_create_params as anthropic_params
 import httpx2
 import openai.types.chat.completion_create_params as openai_params
 import pytest
-from pydantic import SecretStr, TypeAdapter
+from pydantic import TypeAdapter
 
 from pipelines.errors import ModelUnavailable, Retryable, UserError
 from pipelines.integrations.llm.base import (
     BrokenAnswer,
     ChatMessage,
     LanguageModel,
-    ModelRequest,
     ModelResponse,
     OutputSchema,
     Part,
@@ -27,12 +26,11 @@ from pipelines.integrations.llm.base import (
     ToolCall,
     ToolResult,
 )
-from pipelines.integrations.llm.http import MIN_ANSWER_BYTES, Limits
-from pipelines.integrations.llm.prices import price_table
+from pipelines.integrations.llm.http import MIN_ANSWER_BYTES
 from tests.support import providers
 from tests.support.clock import VirtualClock
 from tests.support.providers import answer, forever, serve, stream
-from tests.unit.llm.conftest import KEY, VENDORS, Vendor, request
+from tests.unit.llm.conftest import KEY, Vendor, exchange, request
 
 Connect = Callable[..., LanguageModel]
 
@@ -99,7 +97,7 @@ async def test_at_most_four_cache_marks_go_to_anthropic_and_they_are_the_last_on
         ChatMessage(role="assistant", calls=(ToolCall(id="c", name="x", arguments={}),)),
         ChatMessage(role="user", results=(result,)),
     )
-    _, body = await _exchange(
+    _, body = await exchange(
         "anthropic", providers.anthropic_events("x"), http, request(messages=turns)
     )
     blocks = [*body["system"], *body["messages"][0]["content"], *body["messages"][2]["content"]]
@@ -448,24 +446,7 @@ async def test_usage_that_is_missing_or_absurd_is_estimated_upwards_never_zero(
 
 
 async def _ask_one(name: str, events: list[bytes], http: httpx2.AsyncClient) -> ModelResponse:
-    return (await _exchange(name, events, http, request()))[0]
-
-
-async def _exchange(
-    name: str, events: list[bytes], http: httpx2.AsyncClient, asked: ModelRequest
-) -> tuple[ModelResponse, dict[str, Any]]:
-    async with serve(stream(events)) as server:
-        model = VENDORS[name].make(
-            "claude-sonnet-5-5",
-            key=SecretStr(KEY),
-            base_url=server.url,
-            http=http,
-            clock=VirtualClock(),
-            prices=price_table(),
-            limits=Limits(),
-        )
-        response = await model.complete(asked)
-    return response, server.bodies[0]
+    return (await exchange(name, events, http, request()))[0]
 
 
 def test_importing_the_models_imports_no_sdk() -> None:
