@@ -18,6 +18,7 @@ from pipelines.orchestration.engine import WorkflowEngine
 from pipelines.orchestration.records import RunSummary
 from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.transitions import CancelRequested
+from pipelines.replay.judgement import Judgement
 from pipelines.replay.replay import RunReplay, StepReplay, replay_run
 from pipelines.replay.tape import Tape
 from pipelines.stores.backend import StorageBackend
@@ -250,7 +251,9 @@ def replayed(name: str) -> RunReplay:
     """Go through a run again; UserError if nothing of it is recorded."""
 
     async def replaying(desk: Desk) -> RunReplay:
-        return await replay_run(desk.tape, await desk.run(name))
+        judgement = Judgement(desk.state, frozenset(AGENTS))
+        run = await desk.run(name)
+        return await replay_run(desk.tape, run, judge=judgement.now, verdicts=judgement.then)
 
     return _at_desk(replaying)
 

@@ -14,7 +14,7 @@ from pipelines.replay.recording import Recording
 from pipelines.replay.tape import Passage, Tape
 
 Judge = Callable[[WorkflowRun, Step, Effect], Awaitable[str]]
-"""Says what policy says of an effect now: ``allow`` or why not."""
+"""Says what policy says of an effect now: ``allow``, ``unknown`` or ``deny`` and why."""
 Verdicts = Callable[[WorkflowRun, Effect], Awaitable[str | None]]
 """Says what policy said then: ``allow``, ``deny``, or None if that is not known."""
 
@@ -31,7 +31,8 @@ class EffectReplay(Frozen):
     @property
     def same(self) -> bool:
         """Whether policy has not changed its mind, as far as its mind is known."""
-        return self.recorded is None or self.recorded == self.now.partition(":")[0]
+        known = self.recorded is not None and self.now != "unknown"
+        return not known or self.recorded == self.now.partition(":")[0]
 
 
 class StepReplay(Frozen):

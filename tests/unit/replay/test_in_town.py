@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pipelines.agents.registry import AGENTS
+from pipelines.replay.judgement import Judgement
 from pipelines.replay.replay import replay_run
 from pipelines.replay.tape import Tape
 from tests.support.town import running_town
@@ -17,7 +19,15 @@ async def test_what_happened_in_town_goes_the_same_way_again(tmp_path: Path) -> 
         runs = await town.runs()
         tape = Tape(town.services.store)
 
-        reports = {run.id: await replay_run(tape, run) for run in runs}
+        judgement = Judgement(town.services.orchestration.state, frozenset(AGENTS))
+        reports = {
+            run.id: await replay_run(tape, run, judge=judgement.now, verdicts=judgement.then)
+            for run in runs
+        }
+        stranger = runs[-1].model_copy(
+            update={"change": runs[-1].change.model_copy(update={"head_sha": "9" * 40})}
+        )
+        moved = await replay_run(tape, stranger, judge=judgement.now, verdicts=judgement.then)
 
     told = {step.step: step for report in reports.values() for step in report.steps}
     assert told, "an agent was recorded"
@@ -28,3 +38,8 @@ async def test_what_happened_in_town_goes_the_same_way_again(tmp_path: Path) -> 
             (None, ()) for _ in report.steps
         ]
         assert report.ok()
+    effects = [effect for step in told.values() for effect in step.effects]
+    assert {(effect.recorded, effect.now) for effect in effects} == {("allow", "allow")}
+    now = [effect for step in moved.steps for effect in step.effects if not effect.same]
+    assert all(effect.now.startswith("deny: ") for effect in now)
+    assert now
