@@ -200,7 +200,7 @@ def _merged(recipe: Recipe, layout: Layout) -> Recipe:
     )
     return replace(
         recipe,
-        command=f"rm -rf {folder}\n{recipe.command}\ncode=$?\n{merge}\nexit $code",
+        command=f"rm -rf {folder}\n(\n{recipe.command}\n)\ncode=$?\n{merge}\nexit $code",
         report="junit",
         report_path=path,
         expected=True,
