@@ -91,6 +91,9 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "bot.web",
         "pipelines.integrations.observability.exposition",
     ),
+    "kubernetes_asyncio": ("pipelines.integrations.containers.kubernetes_api",),
+    "aiobotocore": ("pipelines.integrations.cloud.aws",),
+    "google": ("pipelines.integrations.cloud.gcp_credentials",),
     "typer": ("bot.cli",),
     "jinja2": ("bot.web", "bot.simulator", "bot.cli"),
 }

@@ -10,6 +10,9 @@ from pipelines.errors import UserError
 from pipelines.integrations.cicd.github_actions import Connect, GitHubActions
 from pipelines.integrations.cicd.gitlab import GitLabCi
 from pipelines.integrations.cloud.aws import AwsCloud
+from pipelines.integrations.cloud.gcp import ROOT as GOOGLE
+from pipelines.integrations.cloud.gcp import GoogleCloud
+from pipelines.integrations.cloud.gcp_credentials import GoogleHeaders
 from pipelines.integrations.cloud.mock import MockCloud
 from pipelines.integrations.containers.bubblewrap import Binary
 from pipelines.integrations.containers.kubernetes import KubernetesTarget
@@ -81,6 +84,7 @@ def standard_factories(
     """Return how each target is made; whoever wires adds those it makes itself, e.g. ``docker``."""
     factories: dict[str, Factory] = {
         "aws": lambda: AwsCloud(settings.aws_endpoint),
+        "gcp": lambda: GoogleCloud(Rest("gcp", GOOGLE, client, GoogleHeaders())),
         "kubernetes": lambda: KubernetesTarget(KubernetesApi(settings.kubernetes_context)),
         "mock": MockCloud,
     }
