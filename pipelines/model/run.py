@@ -144,13 +144,16 @@ class WorkflowRun(Frozen):
     def environment_of(self, step: Step) -> EnvironmentPlan | None:
         """Return the environment that a step is about: its own, else the trigger's, else a need's.
 
-        A command that deploys names it as its first word. None if nothing names one that exists.
+        A command that deploys names it as its first word. Of needs only those count that are about
+        an environment themselves. None if nothing names one that exists.
         """
         names: list[object] = [step.options.get("environment")]
         trigger = self.trigger
         if isinstance(trigger, CommandTrigger) and trigger.verb in ("deploy", "rollback"):
             names += trigger.arguments[:1]
         names.append(getattr(trigger, "environment", None))
-        names += [self.step(need).outputs.get("environment") for need in step.needs]
+        needs = [self.step(need) for need in step.needs]
+        about = [need for need in needs if need.agent in ("deploy", "monitor")]
+        names += [need.outputs.get("environment") for need in about]
         found = (self.environment(name) for name in names if isinstance(name, str))
         return next((plan for plan in found if plan is not None), None)

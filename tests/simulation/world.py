@@ -25,6 +25,7 @@ from pipelines.orchestration.transitions import (
     Abort,
     Command,
     Dispatch,
+    Feedback,
     Publish,
     Report,
     RunEvent,
@@ -255,6 +256,8 @@ class World:
                     self._put(id_, "effects", run, self.now, step, attempt)
                 case Report():
                     self._put(f"report/{run.id}/{run.version}", "reports", run, self.now)
+                case Feedback():
+                    continue  # news, which nobody here listens to
                 case Wake(at=at):
                     self._put(f"wake/{run.id}/{at}", "timers", run, at)
                 case Abort(step=step, attempt=attempt):

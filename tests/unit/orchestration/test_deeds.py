@@ -273,6 +273,16 @@ def test_a_hijacked_deployment_is_refused(changes: dict[str, Any]) -> None:
         assert isinstance(judge(run, released(run, 7, **changes)), Deny)
 
 
+def test_what_another_kind_of_agent_says_names_no_environment() -> None:
+    run = to_production()
+    ship = a_step("ship", "before", agent="deploy")
+    for agent, found in (("test", None), ("coding", None), ("deploy", LIVE)):
+        before = a_step("before", agent=agent)
+        before = before.model_copy(update={"outputs": {"environment": "production"}})
+        told_so = run.model_copy(update={"steps": (before, ship)})
+        assert told_so.environment_of(ship) == found
+
+
 def test_a_deployment_of_somebody_else_is_neither_released_nor_told_anything() -> None:
     run = deploying("a")
     assert isinstance(judge(run, released(run, 8)), Deny)
