@@ -8,9 +8,13 @@ import pytest
 from pipelines.errors import Retryable, UserError
 from pipelines.integrations.containers.base import Build
 from pipelines.integrations.containers.docker import DockerRuntime
-from pipelines.integrations.containers.docker_sandbox import DockerOptions, DockerSandbox
+from pipelines.integrations.containers.docker_sandbox import (
+    DockerOptions,
+    DockerSandbox,
+    swept,
+)
 from pipelines.integrations.containers.docker_target import DockerTarget, Publication
-from pipelines.integrations.containers.engine import Engine, connect
+from pipelines.integrations.containers.engine import Engine, Refused, connect
 from pipelines.model import EnvironmentPlan, Release, ReleaseState, SandboxInfo, SandboxJob
 from pipelines.ports import Snapshot
 from pipelines.system import SortableIds, SystemClock
@@ -101,6 +105,27 @@ async def test_no_container_is_left(runtime: DockerRuntime, engine: Engine) -> N
     await runtime.sandbox().run(SandboxJob(command="exit 3"), files())
     left = await engine.call("GET", "/containers/json", query={"all": "true"})
     assert [each for each in left if "conductor.sandbox" in each["Labels"]] == []
+
+
+async def test_what_a_killed_conductor_made_and_never_started_is_removed(engine: Engine) -> None:
+    body = {"Image": IMAGE, "Cmd": ["true"], "Labels": {"conductor.sandbox": "1"}}
+    await engine.call("POST", "/containers/create", query={"name": "forgotten"}, body=body)
+    await swept(engine, SystemClock().now())
+    assert await engine.call("GET", "/containers/forgotten/json"), "it may be about to start"
+    await swept(engine, SystemClock().now() + timedelta(minutes=6))
+    with pytest.raises(Refused):
+        await engine.call("GET", "/containers/forgotten/json")
+
+
+async def test_a_job_that_leaves_no_room_for_a_process_still_ends(runtime: DockerRuntime) -> None:
+    bomb = "for i in 1 2 3 4 5 6 7 8 9; do for j in 1 2 3 4 5; do sleep 60 & done; done; exit 5"
+    job = SandboxJob(command=bomb, processes=16, collect=("a.txt",), timeout_seconds=20)
+    try:
+        result = await runtime.sandbox().run(job, files({"a.txt": "x"}))
+    except Retryable:
+        return
+    assert result.exit_code != 0
+    assert {*result.files, *result.refused} == {"a.txt"}
 
 
 async def test_an_engine_that_is_not_there_is_no_sandbox() -> None:

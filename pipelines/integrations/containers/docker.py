@@ -9,6 +9,7 @@ from pipelines.integrations.containers.docker_sandbox import (
     DockerOptions,
     DockerSandbox,
     present,
+    swept,
 )
 from pipelines.integrations.containers.docker_target import DockerTarget, Publication
 from pipelines.integrations.containers.engine import Engine, Refused
@@ -44,6 +45,7 @@ class DockerRuntime(ContainerRuntime):
     ) -> None:
         self._engine = engine
         self._ids = ids
+        self._clock = clock
         self._options = options or DockerOptions()
         self._target = DockerTarget(engine, clock, publication)
         self._sandbox: DockerSandbox | None = None
@@ -57,6 +59,7 @@ class DockerRuntime(ContainerRuntime):
             return _none("no image is set for sandboxes (CONDUCTOR_SANDBOX_IMAGE)")
         try:
             described = await self._engine.call("GET", "/info", seconds=10.0)
+            await swept(self._engine, self._clock.now())
         except (Retryable, UserError) as error:
             return _none(str(error))
         info, runtime = strength(described)

@@ -1,9 +1,12 @@
 """Sandbox in a container: one that nothing of the machine is mounted into, without any network."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import json
+import re
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +29,7 @@ from pipelines.model import SandboxInfo, SandboxJob, SandboxResult
 from pipelines.ports import Ids, Snapshot
 
 LABEL = "conductor.sandbox"
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}")
 _CPUS = 2
 _STEP_SECONDS = 60.0
 _SPARE_SECONDS = 300
@@ -108,20 +112,12 @@ class DockerSandbox(Sandbox):
         layout = laid_out(snapshot, job.edits)
         image = await present(self._engine, job.image or self._options.image, self._options.pull)
         body = container(job, layout, image, self._options)
-        made = await self._engine.call(
-            "POST",
-            "/containers/create",
-            query={"name": f"conductor-sandbox-{self._ids()}"},
-            body=body,
-        )
-        name = str(made["Id"])
+        name = f"conductor-sandbox-{self._ids()}"
         self._running.add(name)
         try:
+            await self._engine.call("POST", "/containers/create", query={"name": name}, body=body)
             await self._engine.call("POST", f"/containers/{name}/start")
-            return await self._run(name, job, layout, image)
-        except Refused as error:
-            # Whatever else is refused now is because the command ended the first process.
-            raise Retryable(f"The container ended early: {error}", dependency=DEPENDENCY) from error
+            return await self._inside(name, job, layout, image)
         finally:
             self._running.discard(name)
             await removed(self._engine, name)
@@ -130,6 +126,15 @@ class DockerSandbox(Sandbox):
         """Remove the containers that still run."""
         for name in list(self._running):
             await removed(self._engine, name)
+
+    async def _inside(
+        self, name: str, job: SandboxJob, layout: Layout, image: Mapping[str, Any]
+    ) -> SandboxResult:
+        try:
+            return await self._run(name, job, layout, image)
+        except Refused as error:
+            # A container that was started and refuses now was ended by its own command.
+            raise Retryable(f"The container ended early: {error}", dependency=DEPENDENCY) from error
 
     async def _run(
         self, name: str, job: SandboxJob, layout: Layout, image: Mapping[str, Any]
@@ -167,8 +172,8 @@ class DockerSandbox(Sandbox):
         )
 
     async def _lay_in(self, name: str, layout: Layout) -> None:
-        pieces = list(archive(layout, owner=OWNER))
-        size = sum(map(len, pieces))
+        size = sum(map(len, archive(layout, owner=OWNER)))
+        pieces = archive(layout, owner=OWNER)
         said, code = await self._short(name, [_LAY_IN, str(size)], pieces)
         if code != 0:
             text = said.decode(errors="replace").strip()[-300:]
@@ -191,14 +196,14 @@ class DockerSandbox(Sandbox):
                 read_tar(data, path, collected)
 
     async def _short(
-        self, name: str, script: Sequence[str], stdin: Sequence[bytes] = ()
+        self, name: str, script: Sequence[str], stdin: Iterable[bytes] = ()
     ) -> tuple[bytes, int | None]:
         """Run a script of ours in the container; return its output, capped, and its status."""
         said = bytearray()
         try:
             async with (
                 asyncio.timeout(_STEP_SECONDS),
-                self._execution(name, script, stdin=bool(stdin)) as (id_, attached),
+                self._execution(name, script, stdin=stdin != ()) as (id_, attached),
             ):
                 await attached.write(stdin)
                 async for stream, data in attached.output():
@@ -299,6 +304,8 @@ async def present(engine: Engine, image: str | None, pull: bool) -> Mapping[str,
     """Return what the engine knows of an image; UserError if it is not there and may not be."""
     if not image:
         raise UserError("The Docker sandbox needs an image: name one with `image:`.")
+    if not _IMAGE.fullmatch(image) or ".." in image:
+        raise UserError(f"{image!r} is not the name of an image.")
     try:
         return await engine.call("GET", f"/images/{image}/json")
     except Refused as error:
@@ -337,6 +344,18 @@ async def removed(engine: Engine, name: str) -> None:
         if error.status not in (404, 409):
             raise
     await _gone(engine, name)
+
+
+async def swept(engine: Engine, now: datetime) -> None:
+    """Remove containers that a Conductor which was killed made and never started.
+
+    Those that were started end and remove themselves.
+    """
+    filters = json.dumps({"label": [LABEL], "status": ["created"]})
+    query = {"all": "true", "filters": filters}
+    for each in await engine.call("GET", "/containers/json", query=query):
+        if now.timestamp() - float(each["Created"]) > _SPARE_SECONDS:
+            await removed(engine, each["Id"])
 
 
 async def _gone(engine: Engine, name: str) -> None:

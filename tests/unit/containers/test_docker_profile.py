@@ -161,6 +161,14 @@ async def test_an_image_is_pulled_only_if_the_operator_allows_it() -> None:
     assert asked[2].startswith("POST /images/create?fromImage=python")
 
 
+@pytest.mark.parametrize(
+    "image", ["../containers/x", "a b", "-x", "a?b", "a/../b", "x" * 300, "\n"]
+)
+async def test_what_is_no_images_name_is_not_asked_for(image: str) -> None:
+    with pytest.raises(UserError, match="not the name of an image"):
+        await present(engine(answers({"Id": "1"})), image, pull=True)
+
+
 def test_an_images_digest_is_said_where_it_has_one() -> None:
     assert digest({"Id": "sha256:1", "RepoDigests": ["python@sha256:2"]}) == "python@sha256:2"
     assert digest({"Id": "sha256:1", "RepoDigests": []}) == "sha256:1"
