@@ -23,6 +23,8 @@ from tests.support.models import ScriptedModel
 from tests.support.samples import a_change, a_trigger
 from tests.support.workplace import MemoryWorkplace
 
+_PLAIN = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""Our own plugins take longer to load than a sample takes to run."""
 NO_TESTS = '{"tests": []}'
 
 
@@ -57,7 +59,7 @@ def _run(info: SandboxInfo, job: SandboxJob, files: Mapping[str, str]) -> Sandbo
         done = subprocess.run(
             ["/bin/sh", "-c", job.command],
             cwd=root,
-            env={"PATH": path, "HOME": folder, **job.environment},
+            env={"PATH": path, "HOME": folder, **_PLAIN, **job.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
