@@ -93,6 +93,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     ),
     "kubernetes_asyncio": ("pipelines.integrations.containers.kubernetes_api",),
     "aiobotocore": ("pipelines.integrations.cloud.aws",),
+    "azure": ("pipelines.integrations.cloud.azure_credentials",),
     "google": ("pipelines.integrations.cloud.gcp_credentials",),
     "typer": ("bot.cli",),
     "jinja2": ("bot.web", "bot.simulator", "bot.cli"),

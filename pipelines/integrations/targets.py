@@ -10,6 +10,9 @@ from pipelines.errors import UserError
 from pipelines.integrations.cicd.github_actions import Connect, GitHubActions
 from pipelines.integrations.cicd.gitlab import GitLabCi
 from pipelines.integrations.cloud.aws import AwsCloud
+from pipelines.integrations.cloud.azure import ROOT as AZURE
+from pipelines.integrations.cloud.azure import AzureCloud
+from pipelines.integrations.cloud.azure_credentials import AzureHeaders
 from pipelines.integrations.cloud.gcp import ROOT as GOOGLE
 from pipelines.integrations.cloud.gcp import GoogleCloud
 from pipelines.integrations.cloud.gcp_credentials import GoogleHeaders
@@ -84,6 +87,7 @@ def standard_factories(
     """Return how each target is made; whoever wires adds those it makes itself, e.g. ``docker``."""
     factories: dict[str, Factory] = {
         "aws": lambda: AwsCloud(settings.aws_endpoint),
+        "azure": lambda: AzureCloud(Rest("azure", AZURE, client, AzureHeaders())),
         "gcp": lambda: GoogleCloud(Rest("gcp", GOOGLE, client, GoogleHeaders())),
         "kubernetes": lambda: KubernetesTarget(KubernetesApi(settings.kubernetes_context)),
         "mock": MockCloud,
