@@ -10,31 +10,18 @@ from pipelines.errors import Retryable, UserError
 from pipelines.integrations.observability.base import MetricsSource
 from pipelines.integrations.observability.mock import MockMetrics, MockTraces
 from pipelines.integrations.observability.observatory import Instruments, Observatory
-from pipelines.integrations.observability.samples import MAX_SERIES, Scrape
+from pipelines.integrations.observability.samples import MAX_SERIES
 from pipelines.integrations.observability.scrape import read_page
 from pipelines.integrations.observability.signals import SIGNALS
 from pipelines.model import EnvironmentPlan, Series, SignalRequest, TraceReport, TraceSummary
 from pipelines.net import AllowedHosts, Answer, GuardedClient
 from tests.support.clock import EPOCH, VirtualClock
+from tests.support.scrapes import MemoryScrapes
 
 Handler = Callable[[httpx2.Request], httpx2.Response]
 PLAN = EnvironmentPlan(
     name="staging", target="docker", url="http://127.0.0.1:8000", metrics="/metrics"
 )
-
-
-class Memory:
-    """Implements ``SampleStore``."""
-
-    def __init__(self) -> None:
-        self.scrapes: dict[str, list[Scrape]] = {}
-
-    async def add(self, environment: str, scrape: Scrape) -> None:
-        self.scrapes.setdefault(environment, []).append(scrape)
-
-    async def range(self, environment: str, *, start: datetime, end: datetime) -> Sequence[Scrape]:
-        first, last = start.timestamp(), end.timestamp()
-        return [s for s in self.scrapes.get(environment, []) if first <= s.at <= last]
 
 
 class Asked(MetricsSource):
@@ -84,8 +71,8 @@ def an_observatory(
     *,
     allowed: Sequence[str] = ("127.0.0.1",),
     **instruments: object,
-) -> tuple[Observatory, VirtualClock, Memory]:
-    clock, memory = VirtualClock(), Memory()
+) -> tuple[Observatory, VirtualClock, MemoryScrapes]:
+    clock, memory = VirtualClock(), MemoryScrapes()
     transport = httpx2.MockTransport(handler or Service())
     web = GuardedClient(AllowedHosts.parse(allowed), transport=transport)
     observatory = Observatory(

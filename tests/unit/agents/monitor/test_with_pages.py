@@ -2,13 +2,12 @@
 
 import random
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx2
 
 from pipelines.integrations.observability.observatory import Instruments, Observatory
-from pipelines.integrations.observability.samples import Scrape
 from pipelines.model import (
     Conclusion,
     EnvironmentPlan,
@@ -21,24 +20,11 @@ from pipelines.model import (
 from pipelines.net import AllowedHosts, GuardedClient
 from tests.support.clock import EPOCH
 from tests.support.samples import HEAD
+from tests.support.scrapes import MemoryScrapes
 from tests.unit.agents.monitor.plant import Plant, a_task, outputs, watched
 
 PLAN = EnvironmentPlan(name="staging", target="local", url="http://127.0.0.1:1", metrics="/metrics")
 RULES = {"error share": 'sum(rate(http_requests_total{status="500"}[5s]))'}
-
-
-class Memory:
-    """Implements ``SampleStore``."""
-
-    def __init__(self) -> None:
-        self.scrapes: list[Scrape] = []
-
-    async def add(self, environment: str, scrape: Scrape) -> None:
-        self.scrapes.append(scrape)
-
-    async def range(self, environment: str, *, start: datetime, end: datetime) -> Sequence[Scrape]:
-        first, last = start.timestamp(), end.timestamp()
-        return [scrape for scrape in self.scrapes if first <= scrape.at <= last]
 
 
 class Shop(Plant):
@@ -55,7 +41,7 @@ class Shop(Plant):
         web = GuardedClient(
             AllowedHosts.parse(["127.0.0.1"]), transport=httpx2.MockTransport(self.page)
         )
-        self.observatory = Observatory(Instruments(clock=self.clock, web=web), Memory())
+        self.observatory = Observatory(Instruments(clock=self.clock, web=web), MemoryScrapes())
 
     def serve(self, seconds: float) -> None:
         """Take so many seconds' worth of requests, twenty a second."""
