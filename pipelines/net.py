@@ -152,14 +152,6 @@ class GuardedClient:
             transport=transport,
         )
 
-    def allows(self, url: str) -> bool:
-        """Whether the operator's list has this address's host; nothing is resolved."""
-        try:
-            _, host, port, _ = _parts(url)
-        except NotAllowed:
-            return False
-        return self._allowed.names_host(host, port)
-
     async def check(self, url: str, *, vouched: bool = False) -> Endpoint:
         """Resolve the address once and check what it points to; raises NotAllowed, Retryable.
 
