@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
+from httpx2 import AsyncClient
 
 from bot import __version__
 from bot.deliveries.delivery import QUEUE as DELIVERIES
@@ -83,7 +84,7 @@ async def services(
 
     Agents run in a process of their own, or in ``runner`` if one is given; it is closed too.
     """
-    app_id, key = _app(settings)
+    _app(settings)  # what is missing is said before anything is opened
     async with AsyncExitStack() as opened:
         store = open_backend(settings.conductor_storage_url, clock)
         opened.push_async_callback(store.close)
@@ -94,16 +95,7 @@ async def services(
         agents = runner or _agent_process(settings, clock, redactor, metrics)
         opened.push_async_callback(agents.close)
         await bus.start()
-        github = GitHub(
-            http,
-            app_id=str(app_id),
-            private_key=key,
-            api_url=str(settings.github_api_url),
-            clock=clock,
-            version=__version__,
-            register_secret=redactor.add,
-            on_request=_github_metrics(metrics),
-        )
+        github = _github(settings, http, clock, redactor, metrics)
         permissions = PermissionChecker(github, clock)
         keys, page = settings.marker_keys, base_url(settings)
         source = GitHubSource(github, permissions, clock, marker_keys=keys)
@@ -135,6 +127,26 @@ async def services(
             orchestration=parts,
             worker=lambda me: _worker(settings, outside, parts, Doorway(github, permissions), me),
         )
+
+
+def _github(
+    settings: ConductorConfig,
+    http: AsyncClient,
+    clock: Clock,
+    redactor: Redactor,
+    metrics: Metrics,
+) -> GitHub:
+    app_id, key = _app(settings)
+    return GitHub(
+        http,
+        app_id=str(app_id),
+        private_key=key,
+        api_url=str(settings.github_api_url),
+        clock=clock,
+        version=__version__,
+        register_secret=redactor.add,
+        on_request=_github_metrics(metrics),
+    )
 
 
 def _agent_process(
