@@ -4,7 +4,7 @@ import asyncio
 import random
 import sys
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -20,6 +20,7 @@ from bot.redactor import Redactor
 from bot.settings import ConductorConfig, load_settings
 from bot.telemetry import Metrics, logging_to
 from bot.wiring import local_worker, provider_settings
+from bot.wiring.instruments import Surroundings, docker, sandboxes
 from pipelines.agents.runner import LocalRunner
 from pipelines.checkout import CheckoutSource
 from pipelines.config.matching import Match, workflows_for
@@ -93,25 +94,28 @@ class LocalRun:
         plans = _plans(change)
         store = MemoryBackend(self._clock)
         bus = LocalBus(store, self._clock)
-        outside = Outside(
-            store=store,
-            bus=bus,
-            source=self._source,
-            reporter=LocalReporter(),
-            runner=self._runner(settings),
-            clock=self._clock,
-            ids=SortableIds(self._clock),
-            rng=random.SystemRandom(),
-        )
-        parts = orchestrate(outside)
-        try:
+        ids = SortableIds(self._clock)
+        async with AsyncExitStack() as opened:
+            opened.push_async_callback(store.close)
+            opened.push_async_callback(bus.close)
+            runner = self._runner(settings)
+            opened.push_async_callback(runner.close)
+            around = Surroundings(settings, self._clock, ids, opened)
+            outside = Outside(
+                store=store,
+                bus=bus,
+                source=self._source,
+                reporter=LocalReporter(),
+                runner=runner,
+                clock=self._clock,
+                ids=ids,
+                rng=random.SystemRandom(),
+                sandboxes=sandboxes(around, docker(around)).strongest,
+            )
+            parts = orchestrate(outside)
             await bus.start()
             runs = await self._work(outside, parts, plans, change)
             results = [await parts.state.results(run) for run in runs]
-        finally:
-            await outside.runner.close()
-            await bus.close()
-            await store.close()
         notes = await self._notes(change)
         return RunReport(runs=tuple(runs), results=tuple(dict(r) for r in results), notes=notes)
 

@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from pipelines.model import Conclusion, Coverage, Finding, Frozen, TaskResult, Unseen, WorkflowRun
+from pipelines.model import (
+    CodeVersion,
+    Conclusion,
+    Coverage,
+    Finding,
+    Frozen,
+    TaskResult,
+    Unseen,
+    WorkflowRun,
+)
 from pipelines.orchestration.outcome import WORST_FIRST
 
 
@@ -35,6 +44,12 @@ class RunReport(Frozen):
         """Every finding once, worst first, then by place."""
         unique = {f.fingerprint: f for result in self.all_results for f in result.findings}
         return sorted(unique.values(), key=lambda f: (-f.severity.rank, f.path, f.start_line))
+
+    @property
+    def proposals(self) -> Sequence[CodeVersion]:
+        """Every file that an agent would change; a local run shows it and writes nothing."""
+        found = (artifact for result in self.all_results for artifact in result.artifacts)
+        return [artifact for artifact in found if isinstance(artifact, CodeVersion)]
 
     @property
     def unseen(self) -> Sequence[Unseen]:

@@ -17,6 +17,7 @@ def as_json(report: RunReport) -> str:
             "notes": report.notes,
             "findings": [f.model_dump(mode="json") for f in report.findings],
             "not_seen": [u.model_dump(mode="json") for u in report.unseen],
+            "proposals": [{"path": p.path, "diff": p.diff} for p in report.proposals],
             "steps": [
                 {
                     "workflow": run.workflow,

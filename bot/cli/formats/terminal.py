@@ -34,6 +34,10 @@ def show(report: RunReport, console: Console) -> None:
 def _parts(report: RunReport) -> Iterator[RenderableType]:
     for finding in report.findings:
         yield from _finding(finding)
+    for proposal in report.proposals:
+        yield Text.assemble("proposed for ", (clean(proposal.path), "bold"), ":")
+        yield from (_changed(line) for line in clean(proposal.diff).splitlines())
+        yield Text()
     for unseen in report.unseen:
         yield Text.assemble("not looked at: ", (clean(unseen.path), "bold"), f" ({unseen.reason})")
     for run in report.runs:
@@ -45,6 +49,11 @@ def _parts(report: RunReport) -> Iterator[RenderableType]:
         yield Text(f"note: {clean(note)}", style="dim")
     if report.cost_usd:
         yield Text(f"model calls cost {report.cost_usd:.4f} USD", style="dim")
+
+
+def _changed(line: str) -> RenderableType:
+    style = {"+": "green", "-": "red"}.get(line[:1], "dim")
+    return Padding(Text(line, style=style), (0, 0, 0, 4))
 
 
 def _finding(finding: Finding) -> Iterator[RenderableType]:
