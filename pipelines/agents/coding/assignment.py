@@ -70,7 +70,7 @@ def _for_issue(
     return Assignment(
         subject=f"{what} #{number}",
         material=(*material, *_common(task)),
-        branch=_own_branch(task, f"{what}-{number}"),
+        branch=own_branch(task, f"{what}-{number}"),
         pull_request_into=into,
         answers_issue=number,
     )
@@ -83,7 +83,7 @@ def _for_code(task: Task) -> Assignment | Nothing:
     asked = _request(task) if isinstance(task.trigger, CommandTrigger) else ""
     if not (findings or asked or _reported(task)):
         return Nothing("there is no open finding and nothing was asked for")
-    if why := _unwritable(change):
+    if why := unwritable(change):
         return Nothing(why)
     material = [("request", asked)] if asked else []
     material += [("findings", _json(findings))] if findings else []
@@ -93,12 +93,12 @@ def _for_code(task: Task) -> Assignment | Nothing:
     return Assignment(
         subject=what,
         material=(*material, *_common(task)),
-        branch=change.head_ref if own else _own_branch(task, change.head_sha[:12]),
+        branch=change.head_ref if own else own_branch(task, change.head_sha[:12]),
         pull_request_into=None if own else change.base_ref or change.repository.default_branch,
     )
 
 
-def _unwritable(change: Change) -> str:
+def unwritable(change: Change) -> str:
     """Return why nothing can be pushed to where the change lives, as half a sentence."""
     if change.number is None:
         return ""
@@ -115,7 +115,7 @@ def _kept(change: Change) -> tuple[str, str]:
     return (change.repository.default_branch, change.base_ref)
 
 
-def _own_branch(task: Task, slug: str) -> str:
+def own_branch(task: Task, slug: str) -> str:
     """Return a branch that only this step of this run has; nothing in it comes from a model."""
     run = re.sub(r"[^a-z0-9]", "", task.run_id.lower())[-10:]
     step = re.sub(r"[^a-z0-9]+", "-", task.step.lower()).strip("-") or "fix"
