@@ -66,6 +66,8 @@ class ConductorConfig(BaseSettings):
     conductor_notify_secret: SecretStr | None = None
     prometheus_url: HttpUrl | None = None
     jaeger_url: HttpUrl | None = None
+    gitlab_url: HttpUrl = HttpUrl("https://gitlab.com")
+    gitlab_token: SecretStr | None = None
 
     conductor_base_url: HttpUrl | None = None
     conductor_budget_usd_per_day: float = Field(default=25.0, ge=0)
@@ -161,6 +163,7 @@ class ConductorConfig(BaseSettings):
             self.conductor_alerts_token,
             self.conductor_notify_secret,
             self.slack_webhook_url,
+            self.gitlab_token,
         )
         return [secret.get_secret_value() for secret in fields if secret is not None]
 

@@ -20,7 +20,7 @@ from bot.redactor import Redactor
 from bot.settings import ConductorConfig, load_settings
 from bot.telemetry import Metrics, logging_to
 from bot.wiring import local_worker, provider_settings
-from bot.wiring.instruments import Surroundings, docker, sandboxes
+from bot.wiring.instruments import Surroundings, bubblewrap, docker, sandboxes
 from pipelines.agents.runner import LocalRunner
 from pipelines.checkout import CheckoutSource
 from pipelines.config.matching import Match, workflows_for
@@ -110,7 +110,7 @@ class LocalRun:
                 clock=self._clock,
                 ids=ids,
                 rng=random.SystemRandom(),
-                sandboxes=sandboxes(around, docker(around)).strongest,
+                sandboxes=sandboxes(around, docker(around), bubblewrap(around)).strongest,
             )
             parts = orchestrate(outside)
             await bus.start()

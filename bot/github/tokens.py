@@ -43,6 +43,7 @@ OPEN_PULL: Permissions = (
     ("metadata", "read"),
     ("pull_requests", "write"),
 )
+ACTIONS: Permissions = (("actions", "write"), ("metadata", "read"))
 DEPLOY: Permissions = (("deployments", "write"), ("metadata", "read"))
 RESOLVE: Permissions = (
     ("contents", "write"),

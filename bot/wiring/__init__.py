@@ -21,8 +21,15 @@ from bot.redactor import Redactor
 from bot.reporting.publisher import GitHubReporter
 from bot.settings import ConductorConfig
 from bot.telemetry import Metrics
-from bot.wiring.deployments import Targets, files_of
-from bot.wiring.instruments import Surroundings, docker, notifier, observatories, sandboxes
+from bot.wiring.deployments import targets
+from bot.wiring.instruments import (
+    Surroundings,
+    bubblewrap,
+    docker,
+    notifier,
+    observatories,
+    sandboxes,
+)
 from bot.worker import Lane, Sweep, Worker
 from pipelines.agents.process import ProcessRunner
 from pipelines.errors import UserError
@@ -100,7 +107,8 @@ async def services(
         keys, page = settings.marker_keys, base_url(settings)
         source = GitHubSource(github, permissions, clock, marker_keys=keys)
         around = Surroundings(settings, clock, ids, opened)
-        engine = docker(around)
+        engine, bubbles = docker(around), bubblewrap(around)
+        isolated = settings.conductor_local_target and (await bubbles.available()).usable
         outside = Outside(
             store=store,
             bus=bus,
@@ -112,8 +120,8 @@ async def services(
             rng=rng,
             worker=f"{socket.gethostname()}/{os.getpid()}",
             day_budget_usd=settings.conductor_budget_usd_per_day,
-            sandboxes=sandboxes(around, engine).strongest,
-            targets=Targets(around, engine, files_of(github, source)),
+            sandboxes=sandboxes(around, engine, bubbles).strongest,
+            targets=targets(around, engine, github, source, isolated=isolated),
             observatories=observatories(around, store),
             notifier=notifier(around),
             memory=Archive(store, clock),

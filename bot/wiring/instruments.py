@@ -63,13 +63,17 @@ def docker(around: Surroundings) -> DockerRuntime:
     return runtime
 
 
-def sandboxes(around: Surroundings, engine: DockerRuntime) -> SandboxChoice:
+def bubblewrap(around: Surroundings) -> Bubblewrap:
+    """Return the sandbox that needs no engine."""
+    return Bubblewrap(around.ids, toolchains=around.settings.conductor_toolchains)
+
+
+def sandboxes(around: Surroundings, engine: DockerRuntime, bubblewrap: Bubblewrap) -> SandboxChoice:
     """Return what chooses the sandbox of each task among those of this machine."""
-    toolchains = around.settings.conductor_toolchains
     providers: dict[str, SandboxProvider] = {
         "docker": engine,
-        "bubblewrap": Bubblewrap(around.ids, toolchains=toolchains),
-        "host": Host(search_path=toolchains),
+        "bubblewrap": bubblewrap,
+        "host": Host(search_path=around.settings.conductor_toolchains),
     }
     return SandboxChoice(around.settings.conductor_sandbox, providers, around.clock)
 
