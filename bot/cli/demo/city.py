@@ -7,8 +7,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx2
-
 from bot.cli.demo.customers import Customers
 from bot.cli.demo.processes import program
 from bot.cli.demo.sample import MODEL_SCRIPT, sample_files
@@ -16,10 +14,7 @@ from bot.settings import ConductorConfig
 from bot.simulator.simulator import NewApp, Simulator
 from bot.simulator.state import Account, CheckRun, Deployment, Issue, PullRequest, Repository
 from bot.wiring.deployments import SERVICES
-from pipelines.errors import UserError
-from pipelines.integrations.containers.local import LocalTarget
-from pipelines.model import Release
-from pipelines.ports import Snapshot
+from pipelines.integrations.containers.local import stop_all
 from pipelines.system import SystemClock
 
 _REAL_MODEL = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL")
@@ -114,13 +109,7 @@ async def build(opened: AsyncExitStack, folder: Path, settings: ConductorConfig)
 
 async def _stop_services(folder: Path) -> None:
     """End what Conductor deployed: services outlive it by design, and must not outlive the demo."""
-    async with httpx2.AsyncClient(trust_env=False) as client:
-        target = LocalTarget(folder / DATA / SERVICES, _no_files, client, SystemClock())
-        await target.stop()
-
-
-async def _no_files(release: Release) -> Snapshot:
-    raise UserError(f"The demo is over; {release.sha} is not deployed any more.")
+    await stop_all(folder / DATA / SERVICES, SystemClock())
 
 
 def _environment(folder: Path, simulator: Simulator, app: NewApp) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """The local target: runs a service's command on this machine, from the files of the commit.
 
 For demonstrations and small set-ups. A new release is started beside the old one and takes over
-only once it answers. Everything that is known is in a folder, so that Conductor may be restarted at
-any time; what runs goes on running until ``stop``.
+only once it answers. As it has another address, which clients learn of only later, the old one runs
+on for a while. Everything that is known is in a folder, so that Conductor may be restarted at any
+time; what runs goes on running until ``stop_all``.
 """
 
 import asyncio
@@ -10,8 +11,8 @@ import contextlib
 import fcntl
 import hashlib
 import shutil
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from datetime import datetime
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx2
@@ -38,6 +39,7 @@ _RECORD, _LOCK = "service.json", "lock"
 _START_SECONDS = 10.0
 """How long a keeper may take to write itself down."""
 _ANSWER_SECONDS = 2.0
+LINGER_SECONDS = 20.0
 
 Files = Callable[[Release], Awaitable[Snapshot]]
 """Gets the files of a release's commit."""
@@ -63,14 +65,25 @@ class Service(Frozen):
     """What answers."""
     candidate: Started | None = None
     """What was started and has not answered yet."""
+    replaced: Started | None = None
+    """What answered before ``current`` and still does."""
+    replaced_at: AwareDatetime | None = None
+    """When ``current`` took over from it."""
     failed: Started | None = None
     """The latest one that ended before it answered, or that stopped answering."""
     message: str = ""
     """Why it failed."""
 
 
+_NOTHING_NEW = {"candidate": None, "failed": None, "message": ""}
+
+
 class LocalTarget(DeploymentTarget):
-    """Implements ``DeploymentTarget``; only for operators who asked for it."""
+    """Implements ``DeploymentTarget``; only for operators who asked for it.
+
+    A release that was replaced is ended when the target is first asked ``linger_seconds`` after
+    that, or by the next release.
+    """
 
     name = "local"
 
@@ -83,12 +96,14 @@ class LocalTarget(DeploymentTarget):
         *,
         toolchains: Sequence[Path] = (),
         binary: Binary | None = None,
+        linger_seconds: float = LINGER_SECONDS,
     ) -> None:
         self._directory = directory
         self._files = files
         self._client = client
         self._clock = clock
         self._launcher = Launcher(toolchains, binary)
+        self._linger = timedelta(seconds=linger_seconds)
         self._locks: dict[Path, asyncio.Lock] = {}
 
     async def release(self, release: Release) -> ReleaseState:
@@ -114,14 +129,6 @@ class LocalTarget(DeploymentTarget):
         newest = service.candidate or service.failed or service.current
         return output(home / newest.folder, lines, MAX_LOG_BYTES) if newest else ""
 
-    async def stop(self) -> None:
-        """End every service of the directory and remove what it left."""
-        for home in sorted(self._directory.glob("*/")):
-            async with self._locked(home):
-                for folder in _folders(home):
-                    await end(folder, self._clock)
-                await asyncio.to_thread(shutil.rmtree, home)
-
     async def close(self) -> None:
         """Hold nothing: the client belongs to whoever made it."""
 
@@ -133,14 +140,14 @@ class LocalTarget(DeploymentTarget):
         phase = "ready"
         if told is not current:
             phase = "progressing" if told is service.candidate else "failed"
-        open_air = (
-            "" if self._launcher.isolated else "It runs without isolation, as Conductor does."
-        )
+        notes = [] if self._launcher.isolated else ["It runs without isolation, as Conductor does."]
+        if service.replaced:
+            notes.append("The release before it still runs, too.")
         return ReleaseState(
             phase=phase,
             sha=told.sha,
             revision=service.revision,
-            message=service.message or open_air,
+            message=service.message or " ".join(notes),
             url=f"http://{HOST}:{current.port}" if current else None,
             ready=1 if phase == "ready" else 0,
             wanted=1,
@@ -148,10 +155,14 @@ class LocalTarget(DeploymentTarget):
 
     async def _taken(self, home: Path, service: Service, release: Release) -> Service:
         """Take the release: go on with what runs if it is the same, else start a candidate."""
-        current, command = service.current, release.environment.command
-        taken = Service(key=release.key, revision=release.revision, current=current)
+        news = {"key": release.key, "revision": release.revision}
+        taken = service.model_copy(update=_NOTHING_NEW | news)
+        current, replaced, command = service.current, service.replaced, release.environment.command
         if current and (current.sha, current.command) == (release.sha, command):
             return await self._noted(home, taken)
+        if replaced and (replaced.sha, replaced.command) == (release.sha, command):
+            back = {"candidate": replaced, "replaced": None}
+            return await self._noted(home, taken.model_copy(update=back))
         started = self._candidate(release)
         folder = home / started.folder
         files = await self._files(release)
@@ -181,20 +192,27 @@ class LocalTarget(DeploymentTarget):
         if candidate and (reason := _ended(home, candidate, now)):
             changes |= {"candidate": None, "failed": candidate, "message": reason}
         elif candidate and await self._answers(candidate.port, plan.health):
-            changes |= {"candidate": None, "current": candidate, "failed": None, "message": ""}
+            changes |= _NOTHING_NEW
+            changes |= {"current": candidate, "replaced": current, "replaced_at": now}
         elif current and (reason := _ended(home, current, now)):
             changes |= {"current": None}
             if candidate is None:
                 changes |= {"failed": current, "message": reason}
-        settled = service.model_copy(update=changes)
-        return await self._noted(home, settled) if changes else service
+        service = service.model_copy(update=changes)
+        if service.replaced and not self._lingers(home, service.replaced, service.replaced_at):
+            service = service.model_copy(update={"replaced": None})
+        return await self._noted(home, service)
+
+    def _lingers(self, home: Path, replaced: Started, since: datetime | None) -> bool:
+        now = self._clock.now()
+        return since is not None and now - since < self._linger and not _ended(home, replaced, now)
 
     async def _noted(self, home: Path, service: Service) -> Service:
         """Write down what is so now, then end and remove what is no part of it."""
-        _write(home, service)
-        kept = {
-            part.folder for part in (service.current, service.candidate, service.failed) if part
-        }
+        if service != _read(home):
+            _write(home, service)
+        parts = (service.current, service.candidate, service.replaced, service.failed)
+        kept = {part.folder for part in parts if part}
         for folder in _folders(home):
             if folder.name not in kept:
                 await end(folder, self._clock)
@@ -229,16 +247,32 @@ class LocalTarget(DeploymentTarget):
     async def _locked(self, home: Path) -> AsyncGenerator[None]:
         """Keep others away from a service, in this process and in others."""
         async with self._locks.setdefault(home, asyncio.Lock()):
-            with (home / _LOCK).open("w") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise Retryable("Another Conductor works on this service.") from error
-                try:
-                    yield
-                finally:
-                    # Closing is not enough: a process that is just being started has it, too.
-                    fcntl.flock(lock, fcntl.LOCK_UN)
+            with _alone(home):
+                yield
+
+
+async def stop_all(directory: Path, clock: Clock) -> None:
+    """End every service that a local target keeps in the directory, and remove what it left."""
+    for home in _folders(directory):
+        with _alone(home):
+            for folder in _folders(home):
+                await end(folder, clock)
+            await asyncio.to_thread(shutil.rmtree, home)
+
+
+@contextlib.contextmanager
+def _alone(home: Path) -> Generator[None]:
+    """Keep every other user of the folder away; Retryable if there is one."""
+    with (home / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Retryable("Another Conductor works on this service.") from error
+        try:
+            yield
+        finally:
+            # Closing is not enough: a process that is just being started has it, too.
+            fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 def _ended(home: Path, started: Started, now: datetime) -> str:
@@ -257,7 +291,7 @@ def _ended(home: Path, started: Started, now: datetime) -> str:
 
 
 def _folders(home: Path) -> list[Path]:
-    return sorted(path for path in home.iterdir() if path.is_dir())
+    return sorted(home.glob("*/"))
 
 
 def _read(home: Path) -> Service:

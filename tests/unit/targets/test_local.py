@@ -16,10 +16,11 @@ import pytest
 from pipelines.errors import Retryable, UserError
 from pipelines.integrations.containers import local_keeper
 from pipelines.integrations.containers.bubblewrap import Binary
-from pipelines.integrations.containers.local import LocalTarget
+from pipelines.integrations.containers.local import LINGER_SECONDS, LocalTarget, stop_all
 from pipelines.model import Release
-from pipelines.ports import Snapshot
+from pipelines.ports import Clock, Snapshot
 from pipelines.system import SystemClock
+from tests.support.clock import VirtualClock
 from tests.unit.targets.services import PLAN, REPOSITORY, Commits, a_release, settled
 
 pytestmark = pytest.mark.skipif(
@@ -31,15 +32,20 @@ NO_HEALTH = PLAN.model_copy(update={"health": None})
 
 @asynccontextmanager
 async def local(
-    directory: Path, commits: Commits, *, binary: Binary | None = None, stop: bool = True
+    directory: Path,
+    commits: Commits,
+    *,
+    binary: Binary | None = None,
+    stop: bool = True,
+    clock: Clock | None = None,
 ) -> AsyncGenerator[LocalTarget]:
     async with httpx2.AsyncClient() as client:
-        target = LocalTarget(directory, commits, client, SystemClock(), binary=binary)
+        target = LocalTarget(directory, commits, client, clock or SystemClock(), binary=binary)
         try:
             yield target
         finally:
             if stop:
-                await target.stop()
+                await stop_all(directory, SystemClock())
 
 
 async def body(url: str | None, path: str = "/") -> str:
@@ -51,6 +57,16 @@ async def body(url: str | None, path: str = "/") -> str:
 def keepers(directory: Path) -> list[int]:
     notes = sorted(directory.glob(f"*/*/{local_keeper.KEEPER}"))
     return [json.loads(note.read_text())["pid"] for note in notes]
+
+
+class Hurrying(VirtualClock):
+    """Virtual time for what is timed; who waits for a real process waits really."""
+
+    def jump(self, seconds: float) -> None:
+        self._elapsed += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 def found(directory: Path, pattern: str = "*") -> list[Path]:
@@ -127,12 +143,13 @@ async def test_the_operators_environment_is_not_the_services_even_without_isolat
 
 
 @pytest.mark.parametrize("binary", [None, BWRAP], ids=["plain", "bubblewrap"])
-async def test_the_new_one_takes_over_once_it_answers_and_the_old_one_ends(
+async def test_the_new_one_takes_over_once_it_answers_and_the_old_one_ends_later(
     tmp_path: Path, binary: Binary | None
 ) -> None:
     commits = Commits()
     one, two = commits.serve("one"), commits.serve("two")
-    async with local(tmp_path, commits, binary=binary) as target:
+    clock = Hurrying()
+    async with local(tmp_path, commits, binary=binary, clock=clock) as target:
         await target.release(a_release(one, 1))
         before = await settled(target)
         (old,) = keepers(tmp_path)
@@ -143,9 +160,103 @@ async def test_the_new_one_takes_over_once_it_answers_and_the_old_one_ends(
         assert (after.sha, after.revision) == (two, 2)
         assert after.url != before.url
         assert (await body(after.url)).startswith("two")
+        assert (await body(before.url)).startswith("one"), "who has the old address is served, too"
+        assert "still runs, too" in after.message
+        clock.jump(LINGER_SECONDS - 5)
+        await target.state(PLAN, repository=REPOSITORY)
+        assert runs(old)
+        clock.jump(5)
+        last = await target.state(PLAN, repository=REPOSITORY)
+        assert "still runs, too" not in last.message
         assert not runs(old)
         assert len(keepers(tmp_path)) == 1
     assert found(tmp_path) == []
+
+
+async def test_going_back_while_the_old_one_lingers_starts_nothing_and_keeps_its_address(
+    tmp_path: Path,
+) -> None:
+    commits = Commits()
+    one, two = commits.serve("one"), commits.serve("two")
+    clock = Hurrying()
+    async with local(tmp_path, commits, clock=clock) as target:
+        await target.release(a_release(one, 1))
+        url = (await settled(target)).url
+        await target.release(a_release(two, 2))
+        regretted = (await settled(target)).url
+        await target.release(a_release(one, 3))
+        back = await settled(target)
+        assert (back.phase, back.sha, back.revision, back.url) == ("ready", one, 3, url)
+        assert (await body(regretted)).startswith("two"), "now it is the one that lingers"
+        assert commits.asked == [one, two]
+        clock.jump(LINGER_SECONDS)
+        await target.state(PLAN, repository=REPOSITORY)
+        assert len(keepers(tmp_path)) == 1
+
+
+async def test_a_third_release_ends_the_first_when_it_takes_over(tmp_path: Path) -> None:
+    commits = Commits()
+    shas = [commits.serve(word) for word in ("one", "two", "three")]
+    async with local(tmp_path, commits, clock=Hurrying()) as target:
+        urls: list[str | None] = []
+        for revision, sha in enumerate(shas, start=1):
+            await target.release(a_release(sha, revision))
+            urls.append((await settled(target)).url)
+        assert len(keepers(tmp_path)) == 2
+        assert (await body(urls[1])).startswith("two")
+        with pytest.raises(httpx2.HTTPError):
+            await body(urls[0])
+
+
+async def test_one_that_ends_while_it_lingers_is_not_said_to_run(tmp_path: Path) -> None:
+    commits = Commits()
+    one, two = commits.serve("one"), commits.serve("two")
+    async with local(tmp_path, commits, clock=Hurrying()) as target:
+        await target.release(a_release(one, 1))
+        await settled(target)
+        (old,) = keepers(tmp_path)
+        await target.release(a_release(two, 2))
+        await settled(target)
+        os.kill(old, signal.SIGTERM)
+        await gone(old)
+        state = await target.state(PLAN, repository=REPOSITORY)
+        assert (state.phase, state.sha) == ("ready", two)
+        assert "still runs, too" not in state.message
+        assert len(keepers(tmp_path)) == 1
+
+
+async def test_a_conductor_restarted_between_knows_since_when_the_old_one_lingers(
+    tmp_path: Path,
+) -> None:
+    commits = Commits()
+    one, two = commits.serve("one"), commits.serve("two")
+    clock = Hurrying()
+    async with local(tmp_path, commits, clock=clock, stop=False) as target:
+        await target.release(a_release(one, 1))
+        await settled(target)
+        (old,) = keepers(tmp_path)
+        await target.release(a_release(two, 2))
+        await settled(target)
+    clock.jump(LINGER_SECONDS)
+    async with local(tmp_path, commits, clock=clock) as target:
+        assert runs(old)
+        assert (await target.state(PLAN, repository=REPOSITORY)).sha == two
+        assert not runs(old)
+
+
+async def test_what_a_conductor_wrote_off_and_was_killed_before_it_ended_is_ended_next(
+    tmp_path: Path,
+) -> None:
+    commits = Commits()
+    async with local(tmp_path, commits, stop=False) as target:
+        await target.release(a_release(commits.serve("one"), 1))
+        await settled(target)
+        (old,) = keepers(tmp_path)
+        (record,) = found(tmp_path, "*/service.json")
+    record.unlink()
+    async with local(tmp_path, commits) as target:
+        assert (await target.state(PLAN, repository=REPOSITORY)).phase == "absent"
+        assert not runs(old)
 
 
 async def test_the_old_one_goes_on_while_the_new_one_is_not_well(tmp_path: Path) -> None:
@@ -279,7 +390,7 @@ async def test_a_number_that_now_belongs_to_somebody_else_is_never_signalled(
             noted = json.loads(note.read_text())
             note.write_text(json.dumps(noted | {"pid": stranger.pid}))
             assert (await settled(target)).phase == "failed"
-            await target.stop()
+            await stop_all(tmp_path, SystemClock())
             assert stranger.returncode is None
             assert runs(stranger.pid)
         finally:
@@ -343,7 +454,7 @@ async def test_a_path_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="leads elsewhere"):
             await target.release(a_release("a" * 40))
         assert (await target.state(PLAN, repository=REPOSITORY)).phase == "absent"
-        await target.stop()
+        await stop_all(tmp_path / "services", SystemClock())
     assert not (tmp_path / "outside").exists()
 
 
@@ -365,7 +476,7 @@ async def test_files_that_cannot_be_had_now_leave_the_release_to_be_tried_again(
             await target.release(a_release(sha))
         await target.release(a_release(sha))
         assert (await settled(target)).phase == "ready"
-        await target.stop()
+        await stop_all(tmp_path, SystemClock())
 
 
 async def test_without_a_command_it_says_what_to_write(tmp_path: Path) -> None:
