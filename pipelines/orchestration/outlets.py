@@ -24,6 +24,8 @@ from pipelines.ports import Receipt, Reporter
 
 TARGET_SECONDS = 120.0
 """Targets start what they are asked for and never wait for it, so this is plenty."""
+STATE_SECONDS = 60.0
+"""A target's answer to a question."""
 NOTIFY_SECONDS = 30.0
 SAMPLE_SECONDS = 15.0
 
@@ -89,6 +91,17 @@ class Outlets:
             raise UserError(f"This installation deploys nowhere, so not to `{plan.name}` either.")
         return self._targets(plan)
 
+    async def address(self, run: WorkflowRun, plan: EnvironmentPlan) -> str | None:
+        """Return where the service answers, if its plan does not say so but its target does."""
+        if plan.url is not None:
+            return None
+        try:
+            state = self.target(plan).state(plan, repository=run.change.repository.full_name)
+            async with asyncio.timeout(STATE_SECONDS):
+                return (await state).url
+        except (Retryable, UserError, TimeoutError):
+            return None  # then there is no address, and what is asked for says so
+
     def observatory(self, run: WorkflowRun) -> Observatory | None:
         """Return what measures the repository's environments, if anything does."""
         if self._observatories is None:
@@ -98,11 +111,12 @@ class Outlets:
     async def _sample(self, run: WorkflowRun, plan: EnvironmentPlan) -> None:
         """Measure once before the release, so that there is something to compare with."""
         observatory = self.observatory(run)
-        if observatory is None:
+        if observatory is None or not plan.metrics:
             return
         try:
             async with asyncio.timeout(SAMPLE_SECONDS):
-                await observatory.sample(plan, watched(run))
+                address = await self.address(run, plan)
+                await observatory.sample(plan, watched(run), service_url=address)
         except TimeoutError:
             return  # a release does not wait for its measurements
 

@@ -32,7 +32,7 @@ from pipelines.orchestration.acting import Acting, Refused
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.environments import seen_by
 from pipelines.orchestration.memory import Memory
-from pipelines.orchestration.outlets import Outlets, rules_of
+from pipelines.orchestration.outlets import STATE_SECONDS, Outlets, rules_of
 from pipelines.orchestration.policy import approved
 from pipelines.orchestration.policy.rules import has_strangers_text
 from pipelines.orchestration.state import StateManager
@@ -46,7 +46,6 @@ Sandboxes = Callable[[bool], Awaitable[Sandbox | SandboxInfo]]
 Side = Literal["head", "base"]
 T = TypeVar("T")
 
-TARGET_SECONDS = 60.0
 NO_SANDBOX = SandboxInfo(name="none", level=0, reason="this installation has no sandbox")
 MAX_LOG_BYTES = 64 * 1024
 
@@ -177,7 +176,7 @@ class TaskWorkplace(Workplace):
         plan, observatory = self._plan(), self._site.outlets.observatory(self._run)
         if observatory is None:
             return Probe(ok=False, message="Nothing is set up to check the service with.")
-        return await observatory.probe(plan, await self._address(plan))
+        return await observatory.probe(plan, await self._site.outlets.address(self._run, plan))
 
     # --- measuring -------------------------------------------------------------------------------
 
@@ -188,7 +187,7 @@ class TaskWorkplace(Workplace):
             reason = "nothing is set up to measure with"
             return [Series(name=each.name, reason=reason) for each in requests]
         rules = rules_of(self._step.agent, self._step.options)
-        address = await self._address(plan)
+        address = await self._site.outlets.address(self._run, plan)
         return await observatory.series(plan, rules, requests, service_url=address)
 
     async def traces(self, request: SignalRequest) -> TraceReport:
@@ -219,20 +218,11 @@ class TaskWorkplace(Workplace):
         plan = self._plan()
         return self._site.outlets.target(plan), plan
 
-    async def _address(self, plan: EnvironmentPlan) -> str | None:
-        """Return where the service answers, if its own plan does not say so but its target does."""
-        if plan.url is not None:
-            return None
-        try:
-            return (await self.release_state()).url
-        except (Retryable, UserError):
-            return None  # then there is no address, and what is asked for says so
-
 
 async def _within(answer: Awaitable[T], plan: EnvironmentPlan) -> T:
     try:
-        async with asyncio.timeout(TARGET_SECONDS):
+        async with asyncio.timeout(STATE_SECONDS):
             return await answer
     except TimeoutError as error:
-        message = f"The target `{plan.target}` did not answer within {TARGET_SECONDS:.0f} seconds."
+        message = f"The target `{plan.target}` did not answer within {STATE_SECONDS:.0f} seconds."
         raise Retryable(message, dependency=plan.target) from error
