@@ -31,13 +31,19 @@ node_modules/.peers: .ci/peers.npm
 	@npm install --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error $$(cat .ci/peers.npm)
 	@touch $@
 
+# Peers that other packages of ours could not be installed beside.
+.peers/.done: .ci/peers.pip
+	@$(PYTHON) -m venv .peers
+	@.peers/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/peers.pip
+	@touch $@
+
 demo: $(VENV)/.runtime ## See the whole main job on this machine: no key, no account, no server
 	@$(BIN)/conductor demo $(ARGS)
 
 test: $(VENV)/.dev ## Run the whole test suite
 	$(BIN)/python -m pytest -n 2 -q -m "not integration" $(ARGS)
 
-integration: $(VENV)/.models node_modules/.peers ## Check against real peers: GitHub's descriptions, another GitHub, a real model
+integration: $(VENV)/.models node_modules/.peers .peers/.done ## Check against real peers: GitHub's descriptions, a model, an engine, a cloud
 	$(BIN)/python -m pytest -q -m integration $(ARGS)
 
 bench: $(VENV)/.dev ## Measure: acknowledgement, engine, storage, imports, memory
@@ -55,4 +61,4 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format .
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) node_modules .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .peers node_modules .pytest_cache .ruff_cache .hypothesis
