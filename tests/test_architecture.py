@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pipelines.integrations": (*SHARED, "pipelines.net"),
     "pipelines.orchestration.bus": (*SHARED, "pipelines.stores.backend"),
     "pipelines.agents": (*SHARED, "pipelines.integrations", "pipelines.config.steps"),
+    "pipelines.agents.devops.documents": ("pipelines.config.reader",),
     "pipelines.agents.__main__": ("pipelines",),
     "pipelines.orchestration": ("pipelines",),
     "pipelines.replay": ("pipelines",),
@@ -84,7 +85,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "pipelines.config.reader",
         "pipelines.agents.testdata.schemas.documents",
     ),
-    "jsonschema": ("pipelines.agents.testdata.validation",),
+    "jsonschema": ("pipelines.agents.testdata.validation", "pipelines.agents.devops.schemas"),
+    "check_jsonschema": ("pipelines.agents.devops.schemas",),
     "graphql": ("bot.simulator",),
     "prometheus_client": (
         "bot.telemetry",

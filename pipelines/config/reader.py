@@ -91,9 +91,15 @@ class Node:
 
 def read(source: str | bytes) -> Node | None:
     """Return the tree of a document, None if it is empty; raises Unreadable."""
+    documents = read_all(source, at_most=1)
+    return documents[0] if documents else None
+
+
+def read_all(source: str | bytes, *, at_most: int) -> list[Node]:
+    """Return the trees of a file's documents; raises Unreadable, also if there are more."""
     text = _decoded(source)
     try:
-        return _Builder(_events(text)).document()
+        return list(_Builder(_events(text)).documents(at_most))
     except yaml.MarkedYAMLError as error:
         raise _explained(error) from error
     except yaml.reader.ReaderError as error:
@@ -138,18 +144,17 @@ class _Builder:
         self._events = events
         self._nodes = 0
 
-    def document(self) -> Node | None:
-        root: Node | None = None
+    def documents(self, at_most: int) -> Iterator[Node]:
         documents = 0
         for event in self._events:
             if isinstance(event, DocumentStartEvent):
                 documents += 1
-                if documents > 1:
-                    raise Unreadable("The file has more than one YAML document.", _mark(event))
+                if documents > at_most:
+                    most = "one YAML document" if at_most == 1 else f"{at_most} YAML documents"
+                    raise Unreadable(f"The file has more than {most}.", _mark(event))
                 if event.tags:
                     raise Unreadable("YAML tags are not accepted here.", _mark(event))
-                root = self._node(next(self._events), depth=1)
-        return root
+                yield self._node(next(self._events), depth=1)
 
     def _node(self, event: Event, depth: int) -> Node:
         mark = _mark(event)
