@@ -14,6 +14,7 @@ from pipelines.errors import (
     ConductorError,
     Dropped,
     Ignorable,
+    LeaseLost,
     ModelUnavailable,
     Parked,
     Retryable,
@@ -38,8 +39,11 @@ class FrameTooLarge(Exception):
         self.size = size
 
 
-TroubleKind = Literal["ignorable", "retryable", "parked", "dropped", "unavailable", "user", "ours"]
+TroubleKind = Literal[
+    "ignorable", "lease_lost", "retryable", "parked", "dropped", "unavailable", "user", "ours"
+]
 _KINDS: tuple[tuple[type[ConductorError], TroubleKind], ...] = (
+    (LeaseLost, "lease_lost"),
     (Retryable, "retryable"),
     (Parked, "parked"),
     (Ignorable, "ignorable"),
@@ -65,6 +69,8 @@ class Trouble(Frozen):
     dependency: str | None = None
     until: AwareDatetime | None = None
     scope: str = ""
+    lost: str = ""
+    """What the lease was on."""
 
     @classmethod
     def of(cls, error: Exception) -> "Trouble":
@@ -83,10 +89,13 @@ class Trouble(Frozen):
             dependency=passing.dependency if passing else None,
             until=parked.until if parked else None,
             scope=parked.scope if parked else "",
+            lost=error.message_id if isinstance(error, LeaseLost) else "",
         )
 
     def error(self) -> Exception:
         """Return the exception that says the same on this side."""
+        if self.kind == "lease_lost":
+            return LeaseLost(self.lost)
         if self.kind == "retryable":
             return Retryable(self.message, retry_after=self.retry_after, dependency=self.dependency)
         if self.kind == "parked" and self.until is not None:

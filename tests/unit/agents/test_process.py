@@ -32,6 +32,7 @@ from pipelines.errors import (
     BudgetExceeded,
     Dropped,
     Ignorable,
+    LeaseLost,
     ModelUnavailable,
     Parked,
     Retryable,
@@ -487,6 +488,7 @@ async def test_an_unforeseen_exception_reaches_the_log_of_the_parent(level: str)
         Dropped("d"),
         ModelUnavailable("e"),
         UserError("f"),
+        LeaseLost("run1/ship/1"),
     ],
 )
 def test_an_exception_means_the_same_on_the_other_side(error: Exception) -> None:
