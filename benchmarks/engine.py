@@ -27,7 +27,8 @@ from pipelines.model import (
 from pipelines.orchestration.bus.local import LocalBus
 from pipelines.orchestration.changes import Changes, Plan
 from pipelines.orchestration.coordinator import Coordinator
-from pipelines.orchestration.engine import WorkflowEngine, new_run
+from pipelines.orchestration.engine import WorkflowEngine
+from pipelines.orchestration.runs import new_run
 from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.transitions import RunEvent, Started, StepClaimed, StepFinished
 from pipelines.stores.open import open_backend
