@@ -58,6 +58,6 @@ async def test_an_unknown_agent_is_named_with_the_known_ones() -> None:
 
 
 def test_every_registered_agent_stands_under_its_own_name() -> None:
-    assert {name: kind.name for name, kind in registry.AGENTS.items()} == {
+    assert {name: registry.create(name).name for name in registry.AGENTS} == {
         name: name for name in registry.AGENTS
     }
