@@ -68,6 +68,8 @@ class Remember:
     """Keep a finding dismissed from now on."""
 
     dismissal: Dismissal
+    category: str = ""
+    """Of the finding, where its details are still stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +206,9 @@ def _dismiss(scene: Scene) -> Answer:
         by=scene.actor,
         at=scene.now,
     )
+    category = found.category if isinstance(found, Finding) else ""
     text = f"Dismissed {replies.quoted(found.title)}. Later reviews leave it out."
-    return Answer(text=text, acts=(Remember(dismissal),))
+    return Answer(text=text, acts=(Remember(dismissal, category),))
 
 
 def _explain(scene: Scene) -> Answer:

@@ -293,6 +293,7 @@ def change_of(
         author_can_write=author_can_write,
         draft=pull.draft,
         open=pull.state == "OPEN",
+        merged=pull.state == "MERGED",
         labels=tuple(item.name for item in pull.labels.nodes if item) if pull.labels else (),
         paths=tuple(files),
         paths_complete=pull.files is not None and pull.files.total <= len(files),

@@ -14,6 +14,7 @@ from bot.events.triggers import trigger_of
 from bot.intake.alerts import Repositories, alert_trigger
 from bot.intake.evaluation import Evaluation, Outcome, as_pull_request
 from bot.intake.installations import Installations
+from bot.intake.learning import is_own_fix, of_ending
 from bot.intake.orders import Ordered, Orders
 from bot.intake.verdicts import lost
 from pipelines.errors import Ignorable
@@ -179,9 +180,11 @@ class Intake:
     async def _event(self, changes: Changes, trigger: Trigger) -> Ending:
         turn = await self._turnstile(changes, trigger)
         change = await self._change(trigger)
+        if isinstance(trigger, PullRequestTrigger) and trigger.action == "closed":
+            await self._learn(changes, trigger, change)
         subject = subject_of(change)
         if subject and (pause := await self._standing.pause(change.repository.tenant, subject)):
-            raise Ignorable(f"Paused by {pause.by.login}.")
+            return Ending(DeliveryStatus.IGNORED, f"Paused by {pause.by.login}.")
         if isinstance(trigger, PullRequestTrigger):
             if trigger.action == "closed" and change.open:
                 raise Ignorable("The pull request is open again.")
@@ -193,6 +196,15 @@ class Intake:
         outcome = await self._evaluation.start(changes, trigger, change)
         changes.write(turn)
         return _ending(trigger, change, outcome)
+
+    async def _learn(self, changes: Changes, trigger: PullRequestTrigger, change: Change) -> None:
+        """Keep what becomes of a pull request of our own, as it is now and not as it was told."""
+        if change.open or not is_own_fix(change, self._identity.bot_user_id):
+            return
+        level = await self._permissions.level(trigger.repository, trigger.actor)
+        at = trigger.occurred_at or self._clock.now()
+        outcome = of_ending(change, trigger.actor, level, at)
+        changes.learn(change.repository.tenant, *([outcome] if outcome else []))
 
     async def _alerts(self, changes: Changes, called: Alerts) -> Ending:
         """Start what each alert starts; one that nothing can be done about stops no other."""

@@ -21,6 +21,7 @@ from bot.commands.replies import refusal
 from bot.commands.table import VERBS
 from bot.intake import configuration
 from bot.intake.evaluation import Evaluation, Outcome, as_pull_request
+from bot.intake.learning import of_dismissal
 from pipelines.config.diagnostics import nearest, shown
 from pipelines.config.plan import environments_of
 from pipelines.errors import Ignorable
@@ -271,6 +272,7 @@ class Orders:
             return
         if isinstance(act, Remember):
             changes.write(dismissing(tenant, subject, act.dismissal))
+            changes.learn(tenant, of_dismissal(change, act.dismissal, act.category))
         elif isinstance(act, SetPause):
             changes.write(pausing(tenant, subject, act.pause))
 

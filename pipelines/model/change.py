@@ -92,6 +92,7 @@ class Change(Frozen):
     """Whether the author may push to the repository; False also when that could not be learnt."""
     draft: bool = False
     open: bool = True
+    merged: bool = False
     labels: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     paths_complete: bool = True

@@ -86,6 +86,7 @@ def orchestrate(outside: Outside) -> Orchestration:
         ids=outside.ids,
         agents=agents,
         tape=outside.tape,
+        memory=outside.memory,
     )
     facts = FactFinder(
         state=state,

@@ -8,6 +8,7 @@ from pipelines.model import (
     CommandTrigger,
     Conclusion,
     EnvironmentPlan,
+    Outcome,
     PullRequestTrigger,
     Step,
     TaskResult,
@@ -16,6 +17,7 @@ from pipelines.model import (
 )
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.engine import WorkflowEngine
+from pipelines.orchestration.memory import Memory
 from pipelines.orchestration.news import ENDINGS, FEEDBACK, endings, sent_back
 from pipelines.orchestration.runs import new_run
 from pipelines.orchestration.state import RunChange, StateManager
@@ -86,9 +88,14 @@ class Changes:
         ids: Ids,
         agents: frozenset[str],
         tape: Tape | None = None,
+        memory: Memory | None = None,
     ) -> None:
-        """``tape`` keeps what happens to each run, so that it can be gone through again."""
+        """``tape`` keeps what happens to each run, so that it can be gone through again.
+
+        ``memory`` keeps what people teach; without it that is not kept.
+        """
         self._tape = tape
+        self._memory = memory
         self._happened: dict[str, list[Happening]] = {}
         self._starts: dict[str, WorkflowRun] = {}
         self._state = state
@@ -110,6 +117,11 @@ class Changes:
     def write(self, *writes: Write) -> None:
         """Store these records as well."""
         self._writes += writes
+
+    def learn(self, tenant: str, *outcomes: Outcome) -> None:
+        """Keep what people brought about; whoever calls answers for who they are."""
+        if self._memory is not None:
+            self._writes += self._memory.learned(tenant, outcomes)
 
     def settle(self, lease: Lease | None) -> None:
         """Count the message as done once everything is stored."""

@@ -11,6 +11,7 @@ from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.changes import ANSWERS, Changes
 from pipelines.orchestration.engine import WorkflowEngine
 from pipelines.orchestration.error_handler import Decision
+from pipelines.orchestration.memory import Memory
 from pipelines.orchestration.records import AgentRecord
 from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.transitions import RunEvent, Ticked
@@ -43,7 +44,9 @@ class Coordinator:
         ids: Ids,
         agents: Collection[str],
         tape: Tape | None = None,
+        memory: Memory | None = None,
     ) -> None:
+        self._memory = memory
         self.agents = frozenset(agents)
         self._tape = tape
         self._state = state
@@ -67,6 +70,7 @@ class Coordinator:
             ids=self._ids,
             agents=self.agents,
             tape=self._tape,
+            memory=self._memory,
         )
 
     async def run(self, tenant: str, run_id: str) -> WorkflowRun | None:

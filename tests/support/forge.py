@@ -77,10 +77,13 @@ class Pull:
     number: int
     head: str
     open: bool = True
+    merged: bool = False
     draft: bool = False
     author: Actor = ALICE
     files: dict[str, str] = field(default_factory=lambda: {"src/app.py": "print('hi')\n"})
     prior: tuple[PriorFinding, ...] = ()
+    branch: str = "topic"
+    fork: bool = False
 
 
 @dataclass
@@ -145,14 +148,15 @@ class Forge:
             number=pull.number,
             head_sha=sha(pull.head),
             base_sha=sha("base"),
-            head_ref="topic",
+            head_ref=pull.branch,
             base_ref="main",
-            head_repository_id=REPOSITORY.id,
+            head_repository_id=REPOSITORY.id + pull.fork,
             title="A change",
             author=pull.author,
             author_can_write=not self.stranger,
             draft=pull.draft,
             open=pull.open,
+            merged=pull.merged,
             paths=tuple(pull.files),
             config=self._config(),
             prior_findings=pull.prior,

@@ -18,6 +18,7 @@ from pipelines.orchestration.bus.local import LocalBus
 from pipelines.orchestration.dispatch import Dispatcher
 from pipelines.orchestration.state import BusJournal
 from pipelines.ports import Batch, Lease, Message, Versioned
+from pipelines.stores.archive import Archive
 from pipelines.stores.backend import StorageBackend
 from pipelines.stores.memory import MemoryBackend
 from pipelines.stores.sqlite import SqliteBackend
@@ -73,6 +74,8 @@ class FaultyBackend(StorageBackend):
 class World:
     """One installation of Conductor that can crash and start again on what it stored."""
 
+    identity = IDENTITY
+
     def __init__(
         self,
         forge: Forge,
@@ -105,33 +108,40 @@ class World:
 
     async def start(self) -> None:
         """Open the store and put every part together, as at the start of the process."""
-        if self._kept is not None:
-            inner: StorageBackend = self._kept
-        else:
-            assert self.path is not None
-            inner = SqliteBackend(self.path, self.clock)
-        self.store = FaultyBackend(inner, self.forge.faults)
+        self.store = FaultyBackend(self.opened(), self.forge.faults)
         self.bus = LocalBus(self.store, self.clock)
         await self.bus.start()
         self._wire()
         await self.coordinator.tick_all()
 
-    def _wire(self) -> None:
-        clock, forge, bus = self.clock, self.forge, self.bus
-        outside = Outside(
+    def opened(self) -> StorageBackend:
+        """Return the store: the one in memory outlives a crash as a file does."""
+        if self._kept is not None:
+            return self._kept
+        assert self.path is not None
+        return SqliteBackend(self.path, self.clock)
+
+    def outside(self) -> Outside:
+        """What orchestration is given; called at each start."""
+        return Outside(
             store=self.store,
-            bus=bus,
-            source=forge,
-            reporter=forge,
+            bus=self.bus,
+            source=self.forge,
+            reporter=self.forge,
             runner=self.agents,
-            clock=clock,
+            clock=self.clock,
             ids=self._ids,
             rng=self.rng,
             agents=self.known_agents,
             worker="test",
             targets=lambda plan: self.harbor,
+            memory=self.archive,
         )
-        parts = orchestrate(outside)
+
+    def _wire(self) -> None:
+        clock, forge, bus = self.clock, self.forge, self.bus
+        self.archive = Archive(self.store, clock)
+        parts = orchestrate(self.outside())
         self.state, self.coordinator = parts.state, parts.coordinator
         self.standing, self.errors = parts.standing, parts.errors
         self.execution = parts.execution
@@ -144,7 +154,7 @@ class World:
             store=self.store,
             bus=bus,
             clock=clock,
-            identity=IDENTITY,
+            identity=self.identity,
             repositories=_repository,
         )
         handlers = {**parts.handlers, "deliveries": self.intake}
