@@ -21,7 +21,7 @@ from pipelines.agents.workspace import Workspace
 from pipelines.config.steps import CodingOptions
 from pipelines.errors import UserError
 from pipelines.integrations.llm.base import ChatMessage, ModelRequest, Part
-from pipelines.model import Task, TaskResult
+from pipelines.model import FileEdit, Task, TaskResult
 
 MAX_OUTPUT_TOKENS = 8_192
 _MAX_REASON = 300
@@ -70,8 +70,12 @@ class _Session:
 async def _work(
     session: _Session, loop: ToolLoop[CodingAnswer], fence: Fence
 ) -> tuple[Outcome[CodingAnswer], Trial | None]:
-    """Let the model work, and go back to it with failing tests as often as the step allows."""
+    """Let the model work, and go back to it with failing tests as often as the step allows.
+
+    A model that then changes nothing has no more to say.
+    """
     outcome = await loop.run()
+    sent_back: tuple[FileEdit, ...] | None = None
     while True:
         edits = session.space.edits
         given_up = outcome.answer is not None and outcome.answer.outcome == "unable"
@@ -79,8 +83,9 @@ async def _work(
             return outcome, None
         trial = await session.trials.run(edits)
         again = trial.verdict == "failed" and session.trials.rounds_left
-        if outcome.ended != "answered" or not again:
+        if outcome.ended != "answered" or not again or edits == sent_back:
             return outcome, trial
+        sent_back = edits
         output = fence.block("run_tests", presentable(told(trial)))
         outcome = await loop.run(
             f"The tests fail over your edits and do not fail like that without them.\n\n{output}"
