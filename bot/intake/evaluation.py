@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from bot.intake import configuration
-from pipelines.config.builtin import with_command
+from pipelines.config.builtin import BUILT_IN, with_command
 from pipelines.config.loader import Loaded
 from pipelines.config.matching import Match, workflows_for
 from pipelines.config.plan import environments_of, group_of, steps_of
@@ -14,6 +15,7 @@ from pipelines.model import (
     CheckTrigger,
     CommandTrigger,
     Conclusion,
+    IssueTrigger,
     Provenance,
     PullRequestTrigger,
     Trigger,
@@ -23,6 +25,9 @@ from pipelines.orchestration.changes import Admission, Changes, Plan
 from pipelines.orchestration.coordinator import Coordinator
 from pipelines.orchestration.transitions import CancelRequested
 from pipelines.ports import Source
+
+OPENING = timedelta(seconds=10)
+"""Within which an issue gets the labels that it is opened with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,9 @@ class Evaluation:
         found = list(verdict)
         for name in matching:
             plan = plan_of(file, name, group_of(name, cause), again=asked)
-            found.append(await changes.start(plan, trigger, change, config_sha(change)))
+            twin = await self._twin(plan, trigger, change)
+            started = twin or await changes.start(plan, trigger, change, config_sha(change))
+            found.append(started)
         reasons = [a.reason for a in found if not a.new and a.reason]
         reasons += [] if matching else [getattr(answer, "reason", "") for answer in answers]
         return Outcome(tuple(found), " ".join(dict.fromkeys(reasons)))
@@ -146,6 +153,18 @@ class Evaluation:
             run = await self._coordinator.newest(change.repository.tenant, group_of(name, trigger))
             if run is not None:
                 yield run
+
+    async def _twin(self, plan: Plan, trigger: Trigger, change: Change) -> Admission | None:
+        """Return the run of the same opening of an issue, if that has started one already.
+
+        GitHub tells of an issue that is opened with labels once for itself and once a label.
+        """
+        if not isinstance(trigger, IssueTrigger):
+            return None
+        older = await self._coordinator.newest(change.repository.tenant, plan.group)
+        if older is None or not _one_opening(trigger, older.trigger):
+            return None
+        return Admission(older.id, new=False, reason="The issue was opened with this label.")
 
     async def _configuration(
         self,
@@ -216,6 +235,16 @@ def config_sha(change: Change) -> str:
     return change.config.sha if change.config else ""
 
 
+def _one_opening(one: Trigger, other: Trigger) -> bool:
+    """Whether one says that an issue was opened, and the other that it then had a label."""
+    if not (isinstance(one, IssueTrigger) and isinstance(other, IssueTrigger)):
+        return False
+    opened, labeled = (one, other) if one.action == "opened" else (other, one)
+    known = opened.action == "opened" and labeled.action == "labeled"
+    late = abs(labeled.occurred_at - opened.occurred_at)
+    return known and labeled.label in opened.labels and late <= OPENING
+
+
 def _names(loaded: Loaded) -> Iterator[str]:
-    yield from loaded.file.workflows if loaded.file else ()
-    yield configuration.WORKFLOW
+    own = loaded.file.workflows if loaded.file else {}
+    yield from dict.fromkeys((*own, *BUILT_IN, configuration.WORKFLOW))

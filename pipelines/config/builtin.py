@@ -4,6 +4,9 @@ from pipelines.config.schema import ConductorFile, Workflow
 from pipelines.config.steps import CodingStep, DeployStep, Step, TestStep
 from pipelines.config.triggers import CheckRun, Command, Triggers
 
+BUILT_IN = ("fix", "test", "deploy", "rollback")
+"""The verbs with a workflow of their own, which is named like the verb."""
+
 
 def with_command(file: ConductorFile, verb: str, environment: str | None = None) -> ConductorFile:
     """Return the file with the command's own workflow beside its others, named like the verb.
