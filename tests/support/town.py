@@ -28,6 +28,7 @@ from bot.simulator.state import (
     CheckRun,
     Comment,
     Installation,
+    Issue,
     PullRequest,
     Repository,
     Review,
@@ -38,6 +39,7 @@ from bot.wiring import Services, services
 from pipelines.agents.runner import LocalRunner
 from pipelines.model import WorkflowRun
 from pipelines.system import SortableIds
+from tests.support.at_work import WatchedRunner
 from tests.support.clock import VirtualClock
 from tests.support.github_schema import SchemaChecker
 from tests.support.town_model import BROKEN_CART, CART, TownModel
@@ -48,6 +50,8 @@ REAL_SECONDS = 60.0
 """How long a test may really wait for one thing before it fails and says what it waited for."""
 LONG = 6 * 3600.0
 """The same in the town's own time."""
+CALM, PATIENT = 3, 150
+"""Milliseconds without news before time passes; more while a sandbox works."""
 
 
 class TownClock(VirtualClock):
@@ -80,6 +84,7 @@ class Town:
     log: io.StringIO
     answering: list[str]
     """API requests that are being answered at this moment."""
+    agents: WatchedRunner
     running: "list[asyncio.Task[None]]" = field(default_factory=list["asyncio.Task[None]"])
 
     # --- what people do --------------------------------------------------------------------------
@@ -131,6 +136,30 @@ class Town:
         (check,) = self.checks(pull.head_sha).values()
         return check
 
+    def step(self, sha: str, name: str) -> CheckRun:
+        """The newest check of a step on a commit."""
+        checks = self.checks(sha)
+        found = [run for full, run in checks.items() if full.endswith(f"/ {name}")]
+        assert found, f"no check of {name!r}; there is {list(checks)}"
+        return found[-1]
+
+    def pull_requests(self) -> list[PullRequest]:
+        """Conductor's own pull requests, oldest first."""
+        return [pull for pull in self.repo.pulls if pull.issue.user is self.app.app.bot]
+
+    def issues(self) -> list[Issue]:
+        """Conductor's own issues, oldest first."""
+        found = [issue for issue in self.repo.issues.values() if issue.pull is None]
+        return [issue for issue in found if issue.user is self.app.app.bot]
+
+    def said(self, issue: Issue) -> list[str]:
+        """Conductor's comments on an issue, as a reader sees them."""
+        return [_visible(one.body) for one in issue.comments if one.user is self.app.app.bot]
+
+    async def file(self, sha: str, path: str) -> str:
+        """The text of a file at a commit."""
+        return await self.repo.git.text("show", f"{sha}:{path}")
+
     def reviews(self, pull: PullRequest) -> list[Review]:
         """Conductor's reviews, oldest first."""
         return [review for review in pull.reviews if review.user is self.app.app.bot]
@@ -151,8 +180,7 @@ class Town:
 
     def shown(self, body: str | None, pull: PullRequest) -> str:
         """A text as a reader sees it: without hidden markers, commits by their number."""
-        lines = [line for line in (body or "").splitlines() if not line.startswith("<!--")]
-        text = "\n".join(lines).strip() + "\n"
+        text = _visible(body)
         for number, sha in enumerate(pull.heads, 1):
             text = text.replace(sha, f"COMMIT-{number}").replace(sha[:10], f"COMMIT-{number}")
         return text
@@ -223,7 +251,7 @@ class Town:
     async def _quiet(self) -> None:
         """Return when nothing goes on any more without time passing."""
         calm, before = 0, -1
-        while calm < 3:
+        while calm < (PATIENT if self.agents.in_sandboxes else CALM):
             await asyncio.sleep(0.001)
             pending = any(one.status == "pending" for one in self.github.deliveries)
             busy = bool(self.answering) or pending
@@ -242,6 +270,12 @@ class Town:
         assert ended == statuses.total() == len(answered), statuses
         waiting = [run async for run in self.services.orchestration.state.live()]
         assert all(run.state == "waiting" for run in waiting), waiting
+
+
+def _visible(body: str | None) -> str:
+    """A text without hidden markers."""
+    lines = [line for line in (body or "").splitlines() if not line.startswith("<!--")]
+    return "\n".join(lines).strip() + "\n"
 
 
 def _awaits(value: object) -> bool:
@@ -273,6 +307,7 @@ async def running_town(folder: Path, **options: Any) -> AsyncGenerator[Town]:
             logging_to(log, level="DEBUG", log_format="json", redactor=redactor, metrics=metrics)
         )
         model = TownModel(folder / "model.json", clock)
+        agents = WatchedRunner(LocalRunner(lambda _: model, clock))
         parts = await stack.enter_async_context(
             services(
                 settings,
@@ -281,7 +316,7 @@ async def running_town(folder: Path, **options: Any) -> AsyncGenerator[Town]:
                 rng=random.Random(7),
                 redactor=redactor,
                 metrics=metrics,
-                runner=LocalRunner(lambda _: model, clock),
+                runner=agents,
             )
         )
         identity = await parts.github.identity()
@@ -309,6 +344,7 @@ async def running_town(folder: Path, **options: Any) -> AsyncGenerator[Town]:
             address=address,
             log=log,
             answering=answering,
+            agents=agents,
         )
         github.calls.clear()
         await stack.enter_async_context(_working(town, me))

@@ -53,6 +53,47 @@ def answers(*findings: Mapping[str, Any], **when: Any) -> Rule:
     return {**when, "replies": [{"json": {"findings": list(findings)}}]}
 
 
+def edit(path: str, old: str, new: str) -> dict[str, Any]:
+    """A call that replaces a text in a file."""
+    return {"name": "edit_file", "arguments": {"path": path, "old": old, "new": new}}
+
+
+def create(path: str, content: str) -> dict[str, Any]:
+    """A call that writes a new file."""
+    return {"name": "create_file", "arguments": {"path": path, "content": content}}
+
+
+UNGUARDED = "return sum(prices) / len(prices)"
+GUARD = edit("shop/cart.py", UNGUARDED, "return sum(prices) / (len(prices) or 1)")
+"""What mends the cart."""
+
+
+def codes(*calls: Rule, headline: str = "Give an empty cart an average", **when: Any) -> list[Rule]:
+    """Rules of a model that makes these edits and says that it is done."""
+    return [
+        {"purpose": "coding", "turn": 1, **when, "replies": [{"calls": list(calls)}]},
+        {"purpose": "coding", **when, "replies": [{"json": coding_answer(headline)}]},
+    ]
+
+
+def coding_answer(headline: str, outcome: str = "changed") -> dict[str, str]:
+    """What the coding model says when it is done."""
+    return {
+        "outcome": outcome,
+        "headline": headline,
+        "explanation": "An empty cart has no prices, so the average divided by zero.",
+        "checked": "I read the cart and its tests.",
+        "risk": "None that I can see.",
+    }
+
+
+TRIAGED: Rule = {
+    "purpose": "monitor",
+    "replies": [{"json": {"recommendations": ["Look at what the commit divides by."]}}],
+}
+"""What the model recommends about any breach."""
+
+
 class TownModel(LanguageModel):
     """The model of the town: a script in a file, and a hand that can hold its answers back."""
 

@@ -1,0 +1,61 @@
+"""A runner that knows how many of its tasks wait for a sandbox, which takes real time."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from pipelines.model import SandboxInfo, SandboxJob, SandboxResult, Task, TaskResult
+from pipelines.ports import AgentRunner, Notes, Tally, Workplace
+
+
+class WatchedRunner(AgentRunner):
+    """Runs tasks as ``inner`` does; ``in_sandboxes`` requests are under way at this moment."""
+
+    def __init__(self, inner: AgentRunner) -> None:
+        self._inner = inner
+        self.in_sandboxes = 0
+        self.jobs: list[SandboxJob] = []
+        self.tasks: list[Task] = []
+
+    async def run(
+        self,
+        task: Task,
+        workplace: Workplace,
+        *,
+        tally: Tally | None = None,
+        notes: Notes | None = None,
+    ) -> TaskResult:
+        self.tasks.append(task)
+        watched = cast("Workplace", _WatchedWorkplace(self, workplace))
+        return await self._inner.run(task, watched, tally=tally, notes=notes)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    @asynccontextmanager
+    async def working(self) -> AsyncGenerator[None]:
+        self.in_sandboxes += 1
+        try:
+            yield
+        finally:
+            self.in_sandboxes -= 1
+
+
+class _WatchedWorkplace:
+    """Passes everything on, and counts what is asked of a sandbox."""
+
+    def __init__(self, runner: WatchedRunner, inner: Workplace) -> None:
+        self._runner = runner
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def sandbox(self) -> SandboxInfo:
+        async with self._runner.working():
+            return await self._inner.sandbox()
+
+    async def run(self, job: SandboxJob) -> SandboxResult:
+        self._runner.jobs.append(job)
+        async with self._runner.working():
+            return await self._inner.run(job)
