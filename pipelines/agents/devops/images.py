@@ -102,7 +102,8 @@ def _run(each: Instruction) -> Iterator[Problem]:
     checked = re.search(r"\bsha(?:256|512)sum\b.{0,40}(?:-c|--check)|\bgpg\b.{0,40}--verify", body)
     for _, command in commands(body):
         if pipes_into_shell(command):
-            yield error("What is downloaded is run without being looked at.", each.line)
+            said = code(command.strip())
+            yield error(f"What is downloaded is run without being looked at ({said}).", each.line)
         elif talks_outside(command) and not checked:
             yield warning("Something is downloaded and its checksum is not compared.", each.line)
     if re.search(r"\bapt-get\b[^;&|\n]*\binstall\b", body):

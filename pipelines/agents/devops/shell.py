@@ -69,7 +69,9 @@ def script_problems(script: str, line: int, secrets: frozenset[str]) -> Iterator
     for number, command in commands(script):
         at = line + number + ("\n" in script)
         if pipes_into_shell(command):
-            yield error("What is downloaded is run without being looked at.", at)
+            yield error(
+                f"What is downloaded is run without being looked at ({code(command.strip())}).", at
+            )
         elif talks_outside(command):
             yield error(
                 f"A command talks to another machine by hand ({code(command.strip())}); "
