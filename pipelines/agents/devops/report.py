@@ -196,7 +196,8 @@ def _opinion(work: Work) -> Iterator[str]:
 
 
 def _headline(work: Work) -> str:
-    kinds = list(dict.fromkeys(work.verdicts[change.path].kind for change in work.proposed))
+    proposed = (work.verdicts[change.path].kind for change in work.proposed)
+    kinds: dict[Deliverable, None] = dict.fromkeys(proposed)
     new = all(change.before is None for change in work.proposed)
     names = [KINDS[kind].title for kind in kinds]
     listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
