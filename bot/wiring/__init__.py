@@ -208,6 +208,7 @@ def _worker(
         clock=outside.clock,
         sweeps=(
             Sweep("deadlines", SWEEP_SECONDS, parts.coordinator.tick_all),
+            Sweep("deployments left", SWEEP_SECONDS, parts.tidying.sweep),
             Sweep("expired records", SWEEP_SECONDS, outside.store.sweep),
             Sweep("surplus of tenants", PRUNE_SECONDS, Archive(outside.store, outside.clock).prune),
             Sweep("surplus of recordings", PRUNE_SECONDS, Tape(outside.store).prune),

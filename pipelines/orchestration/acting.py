@@ -4,6 +4,7 @@ What is about to be done is written down, done, and written down as done. A cras
 the first note without the second, and then whoever does it looks for it before doing it again.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -116,6 +117,30 @@ class Acting:
         await self._done(run, effect, begun, receipt)
         return receipt
 
+    async def give_up(self, run: WorkflowRun, effect: SetDeploymentStatus) -> None:
+        """End a deployment that nobody is at work on any more, if nobody else is doing that.
+
+        No rule is asked: nothing here comes from an agent, and a pause must not leave it pending.
+        Whoever began the same lately is left alone; a later sweep finds out whether it got there.
+        """
+        tenant, now = run.change.repository.tenant, self._clock.now()
+        known = await self._state.effect(tenant, effect.key)
+        if known is not None and (known.receipt or _fresh(known, now)):
+            return
+        begun = EffectRecord(run_id=run.id, at=now, version=known.version if known else 0)
+        try:
+            await self._note(run, effect, begun, ())
+        except Conflict:
+            return
+        async with asyncio.timeout(LEASE_SECONDS / 2):
+            receipt = await self._outlets.carry_out(run, effect, repeated=True)
+        await self._done(run, effect, begun, receipt)
+        if receipt.status not in DONE:
+            record = await self._state.environment(tenant, effect.environment)
+            record = environments.ended(record, run.id, effect.deployment_id)
+            write = self._state.environment_write(tenant, effect.environment, record)
+            await self._bus.commit(Batch(writes=[write]))
+
     async def _verdict(
         self, run: WorkflowRun, step: Step, effect: Effect, *, during: bool
     ) -> Verdict:
@@ -168,7 +193,7 @@ class Acting:
         if holder is None or (holder.run_id, holder.step) == (run.id, step.name):
             return
         other = await self._state.get(run.change.repository.tenant, holder.run_id)
-        if other is None or not other.live or other.step(holder.step).done:
+        if environments.over(other, holder):
             return
         until = self._clock.now() + timedelta(seconds=HELD_SECONDS)
         raise Parked(
@@ -229,9 +254,14 @@ def _let_go_first(known: EffectRecord, now: datetime) -> None:
     Nobody sees that it was carried out before it is, so looking first does not help until whoever
     began it has lost its lease or is done.
     """
-    rest = LEASE_SECONDS - max(0.0, (now - known.at).total_seconds())
-    if rest > 0:
+    if _fresh(known, now):
+        rest = LEASE_SECONDS - (now - known.at).total_seconds()
         raise Retryable("Another run has just begun to publish the same.", retry_after=rest)
+
+
+def _fresh(known: EffectRecord, now: datetime) -> bool:
+    """Whether whoever began it may still be at it."""
+    return (now - known.at).total_seconds() < LEASE_SECONDS
 
 
 def _posted_before(run: WorkflowRun, effect: Effect) -> bool:

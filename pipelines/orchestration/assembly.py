@@ -19,6 +19,7 @@ from pipelines.orchestration.publication import Publication
 from pipelines.orchestration.reports import Reports
 from pipelines.orchestration.standing import Standing
 from pipelines.orchestration.state import StateManager
+from pipelines.orchestration.tidying import Tidying
 from pipelines.orchestration.work import EFFECTS, REPORTS, TIMERS
 from pipelines.orchestration.workplace import Sandboxes, Site
 from pipelines.ports import AgentRunner, Clock, Ids, Reporter, Rng, Source
@@ -66,6 +67,7 @@ class Orchestration:
     standing: Standing
     errors: ErrorHandler
     execution: Execution
+    tidying: Tidying
     handlers: dict[str, Handler]
     """By queue; the one of the deliveries is added by whoever takes deliveries in."""
 
@@ -126,7 +128,8 @@ def orchestrate(outside: Outside) -> Orchestration:
         REPORTS: reports,
         TIMERS: Timers(coordinator),
     }
-    return Orchestration(state, coordinator, standing, errors, execution, handlers)
+    tidying = Tidying(state=state, acting=site.acting, clock=clock)
+    return Orchestration(state, coordinator, standing, errors, execution, tidying, handlers)
 
 
 def _site(

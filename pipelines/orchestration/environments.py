@@ -123,6 +123,22 @@ def let_go(
     return record.model_copy(update={"tenures": record.tenures[:-1], "free": True})
 
 
+def ended(record: EnvironmentRecord, run_id: str, deployment_id: int) -> EnvironmentRecord:
+    """Return the record with the run's deployment ended, whoever has the environment now."""
+    tenures = tuple(
+        tenure.model_copy(update={"ended": True})
+        if (tenure.run_id, tenure.deployment_id) == (run_id, deployment_id)
+        else tenure
+        for tenure in record.tenures
+    )
+    return record.model_copy(update={"tenures": tenures})
+
+
+def over(run: WorkflowRun | None, tenure: Tenure) -> bool:
+    """Whether nobody is at work on the deployment any more; ``run`` is the one that it names."""
+    return run is None or not run.live or run.step(tenure.step).done
+
+
 def _created(
     record: EnvironmentRecord, run: WorkflowRun, effect: CreateDeployment, number: int | None
 ) -> EnvironmentRecord:
@@ -138,8 +154,10 @@ def _created(
 def _told(
     record: EnvironmentRecord, run: WorkflowRun, effect: SetDeploymentStatus, now: datetime
 ) -> EnvironmentRecord:
-    holder = record.holder
-    if effect.state not in ENDED or holder is None:
+    if effect.state not in ENDED:
+        return record
+    holder, record = record.holder, ended(record, run.id, effect.deployment_id)
+    if holder is None:
         return record
     if (holder.run_id, holder.deployment_id) != (run.id, effect.deployment_id):
         return record

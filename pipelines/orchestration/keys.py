@@ -12,6 +12,7 @@ from pipelines.stores.tenants import tenant_segments
 LIVE = "live/"
 RECENT = "recent/"
 AGENTS = "agent/"
+ENVIRONMENTS = "environment/"
 
 _LAST_MILLISECOND = 10**14 - 1
 

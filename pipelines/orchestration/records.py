@@ -74,6 +74,8 @@ class Tenure(Frozen):
     revision: int = Field(ge=1)
     deployment_id: int | None = None
     """None until the deployment was created."""
+    ended: bool = False
+    """Whether the deployment has its last status, or nobody can give it one."""
     at: AwareDatetime
 
 

@@ -28,6 +28,7 @@ from pipelines.orchestration.spending import SpendingLedger
 from pipelines.ports import ABSENT, Batch, CheckState, Clock, Lease, Message, Versioned, Write
 from pipelines.stores.backend import StorageBackend
 from pipelines.stores.codec import encode
+from pipelines.stores.tenancy import tenant_of
 
 DAY = 24 * 3600.0
 RETENTION = 30 * DAY
@@ -163,6 +164,13 @@ class StateManager:
             return EnvironmentRecord()
         known = read(EnvironmentRecord, key, record)
         return known.model_copy(update={"version": record.version})
+
+    async def environments(self) -> AsyncIterator[tuple[str, EnvironmentRecord]]:
+        """Yield what is known of every environment, with the tenant whose it is."""
+        async for key, record in self._backend.scan(keys.ENVIRONMENTS):
+            tenant, known = tenant_of(key), read(EnvironmentRecord, key, record)
+            if tenant is not None:
+                yield tenant, known.model_copy(update={"version": record.version})
 
     async def incidents(self, tenant: str) -> IncidentsRecord:
         """Return the monitor's incidents, with the version under which they are stored."""

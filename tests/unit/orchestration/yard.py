@@ -25,6 +25,7 @@ from pipelines.orchestration.records import EnvironmentRecord
 from pipelines.orchestration.standing import Standing
 from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.tasks import Tasks
+from pipelines.orchestration.tidying import Tidying
 from pipelines.orchestration.workplace import Site, TaskWorkplace
 from pipelines.ports import Receipt
 from pipelines.stores.backend import StorageBackend
@@ -130,6 +131,7 @@ class Yard:
             bus=bus,
             clock=clock,
         )
+        self.tidying = Tidying(state=self.state, acting=self.acting, clock=clock)
 
     async def begun(self, run: WorkflowRun) -> WorkflowRun:
         """Store a run as it is."""
