@@ -61,7 +61,12 @@ class FactFinder:
     async def _about_issues(self, run: WorkflowRun, effect: Effect | None) -> dict[str, Any]:
         if isinstance(effect, CloseIssue):
             issues = await self._source.feedback(run.change, None)
-            return {"feedback": {each.number: each.payload.fingerprint for each in issues}}
+            named = {each.number: each.payload.fingerprint for each in issues}
+            begun = await self._state.effect(run.change.repository.tenant, effect.key)
+            if begun is not None and begun.run_id == run.id:
+                # It was allowed while the issue was open, and may be what has closed it since.
+                named.setdefault(effect.number, effect.fingerprint)
+            return {"feedback": named}
         if isinstance(effect, OpenIssue):
             record = await self._state.incidents(run.change.repository.tenant)
             return {
