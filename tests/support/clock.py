@@ -43,6 +43,15 @@ class VirtualClock:
         self._elapsed = target
         await self.settle()
 
+    async def skip(self) -> None:
+        """Move time to where the next sleeper wakes."""
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        if self._sleepers:
+            await self.advance(max(0.0, self._sleepers[0][0] - self._elapsed))
+        else:
+            await self.settle()
+
     async def settle(self, turns: int = 20) -> None:
         """Let every task that is ready run until it waits again."""
         for _ in range(turns):
