@@ -101,6 +101,7 @@ class LocalRun:
             runner = self._runner(settings)
             opened.push_async_callback(runner.close)
             around = Surroundings(settings, self._clock, ids, opened)
+            choice = sandboxes(around, docker(around), bubblewrap(around))
             outside = Outside(
                 store=store,
                 bus=bus,
@@ -110,7 +111,8 @@ class LocalRun:
                 clock=self._clock,
                 ids=ids,
                 rng=random.SystemRandom(),
-                sandboxes=sandboxes(around, docker(around), bubblewrap(around)).strongest,
+                sandboxes=choice.strongest,
+                builders=choice.builder,
             )
             parts = orchestrate(outside)
             await bus.start()

@@ -109,6 +109,7 @@ async def services(
         around = Surroundings(settings, clock, ids, opened)
         engine, bubbles = docker(around), bubblewrap(around)
         isolated = settings.conductor_local_target and (await bubbles.available()).usable
+        choice = sandboxes(around, engine, bubbles)
         outside = Outside(
             store=store,
             bus=bus,
@@ -120,7 +121,8 @@ async def services(
             rng=rng,
             worker=f"{socket.gethostname()}/{os.getpid()}",
             day_budget_usd=settings.conductor_budget_usd_per_day,
-            sandboxes=sandboxes(around, engine, bubbles).strongest,
+            sandboxes=choice.strongest,
+            builders=choice.builder,
             targets=targets(around, engine, github, source, isolated=isolated),
             observatories=observatories(around, store),
             notifier=notifier(around),

@@ -8,9 +8,11 @@ from pydantic import TypeAdapter
 
 from pipelines.agents import requests as asking
 from pipelines.model import (
+    BuildResult,
     ChangedFiles,
     Effect,
     EnvironmentState,
+    FileEdit,
     Measurement,
     Probe,
     ReleaseState,
@@ -58,6 +60,11 @@ class RemoteWorkplace(Workplace):
     async def run(self, job: SandboxJob) -> SandboxResult:
         """Have a command run in the sandbox; cancelling this call ends the command."""
         return await self._ask(asking.RunJob(job=job), asking.SANDBOX_RESULT)
+
+    async def build(self, dockerfile: str, edits: Sequence[FileEdit]) -> BuildResult:
+        """Have an image built; cancelling this call ends the build."""
+        request = asking.BuildImage(dockerfile=dockerfile, edits=tuple(edits))
+        return await self._ask(request, asking.BUILD_RESULT)
 
     async def perform(self, effect: Effect) -> Receipt:
         """Have an effect carried out."""

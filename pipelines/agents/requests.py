@@ -10,9 +10,11 @@ from pydantic import Field, TypeAdapter
 from pydantic_core import PydanticSerializationError
 
 from pipelines.model import (
+    BuildResult,
     ChangedFiles,
     Effect,
     EnvironmentState,
+    FileEdit,
     Frozen,
     Measurement,
     Probe,
@@ -39,6 +41,7 @@ CHANGED_FILES = TypeAdapter(ChangedFiles)
 TEXTS = TypeAdapter(tuple[FileText, ...])
 TREE = TypeAdapter(Tree)
 SANDBOX = TypeAdapter(SandboxInfo)
+BUILD_RESULT = TypeAdapter(BuildResult)
 SANDBOX_RESULT = TypeAdapter(SandboxResult)
 RECEIPT = TypeAdapter(Receipt)
 ENVIRONMENT = TypeAdapter(EnvironmentState)
@@ -103,6 +106,18 @@ class RunJob(Frozen):
     async def answer(self, workplace: Workplace) -> str:
         """Have the task's own workplace answer."""
         return written(SANDBOX_RESULT, await workplace.run(self.job))
+
+
+class BuildImage(Frozen):
+    """One image of the files at head."""
+
+    kind: Literal["build"] = "build"
+    dockerfile: str = Field(min_length=1, max_length=4096)
+    edits: tuple[FileEdit, ...] = Field(max_length=400)
+
+    async def answer(self, workplace: Workplace) -> str:
+        """Have the task's own workplace answer."""
+        return written(BUILD_RESULT, await workplace.build(self.dockerfile, self.edits))
 
 
 class PerformEffect(Frozen):
@@ -196,6 +211,7 @@ Request = Annotated[
     | GetTree
     | GetSandbox
     | RunJob
+    | BuildImage
     | PerformEffect
     | GetEnvironment
     | GetReleaseState

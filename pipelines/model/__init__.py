@@ -42,7 +42,7 @@ from pipelines.model.finding import Coverage, Finding, Severity, Unseen
 from pipelines.model.knowledge import Lesson, Outcome, OutcomeKind
 from pipelines.model.note import Exchange, Note, Reading
 from pipelines.model.run import Approval, RunState, Step, StepState, WorkflowRun
-from pipelines.model.sandbox import SandboxInfo, SandboxJob, SandboxResult
+from pipelines.model.sandbox import BuildResult, SandboxInfo, SandboxJob, SandboxResult
 from pipelines.model.signals import Point, Series, SignalRequest, TraceReport, TraceSummary
 from pipelines.model.standing import Dismissal, Pause
 from pipelines.model.task import AgentStatus, Conclusion, Failure, Task, TaskResult, Usage
@@ -73,6 +73,7 @@ __all__ = [
     "Approval",
     "Artifact",
     "Breach",
+    "BuildResult",
     "CaseResult",
     "Change",
     "ChangedFile",

@@ -41,6 +41,18 @@ class SandboxJob(Frozen):
     processes: int = Field(default=256, ge=1, le=4096)
 
 
+class BuildResult(Frozen):
+    """How the build of an image ended; the image itself is not kept."""
+
+    ok: bool
+    image: str | None = None
+    """Its id."""
+    output: str = ""
+    """What the builder said, head and tail, as text."""
+    reason: str = ""
+    """Why nothing was built, as half a sentence; empty if the build began."""
+
+
 class SandboxResult(Frozen):
     """How the command ended; output is its head and tail, with what was left out said between."""
 

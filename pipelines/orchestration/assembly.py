@@ -21,7 +21,7 @@ from pipelines.orchestration.standing import Standing
 from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.tidying import Tidying
 from pipelines.orchestration.work import EFFECTS, REPORTS, TIMERS
-from pipelines.orchestration.workplace import Sandboxes, Site
+from pipelines.orchestration.workplace import Builders, Sandboxes, Site
 from pipelines.ports import AgentRunner, Clock, Ids, Reporter, Rng, Source
 from pipelines.replay.tape import Tape
 from pipelines.stores.backend import StorageBackend
@@ -46,6 +46,8 @@ class Outside:
     day_budget_usd: float | None = None
     sandboxes: Sandboxes | None = None
     """None: nothing can be run, which agents say."""
+    builders: Builders | None = None
+    """None: no image is built."""
     targets: Targets | None = None
     """None: nothing can be deployed."""
     observatories: Observatories | None = None
@@ -162,5 +164,6 @@ def _site(
         outlets=outlets,
         bus=outside.bus,
         sandboxes=outside.sandboxes,
+        builders=outside.builders,
         memory=outside.memory,
     )

@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from pipelines.errors import LeaseLost, Retryable, UserError
-from pipelines.integrations.containers.base import Sandbox
+from pipelines.integrations.containers.base import Build, ContainerRuntime, Sandbox
+from pipelines.integrations.containers.dockerfile import NoDockerfile, images_of
+from pipelines.integrations.containers.layout import laid_out
 from pipelines.integrations.observability.observatory import Observatory
 from pipelines.integrations.target import DeploymentTarget
 from pipelines.model import (
+    BuildResult,
     ChangedFiles,
     Effect,
     EnvironmentPlan,
     EnvironmentState,
+    FileEdit,
     Measurement,
     Probe,
     ReleaseState,
@@ -43,9 +47,13 @@ from pipelines.ports import Batch, FileText, Reader, Receipt, Snapshot, Source, 
 Sandboxes = Callable[[bool], Awaitable[Sandbox | SandboxInfo]]
 """From whether the code is trusted to what may run it, or to the reason why nothing may."""
 
+Builders = Callable[[bool], Awaitable[ContainerRuntime | SandboxInfo]]
+"""As ``Sandboxes``, for what builds images."""
+
 Side = Literal["head", "base"]
 T = TypeVar("T")
 
+NO_ENGINE = SandboxInfo(name="none", level=0, reason="this installation has no engine")
 NO_SANDBOX = SandboxInfo(name="none", level=0, reason="this installation has no sandbox")
 MAX_LOG_BYTES = 64 * 1024
 
@@ -60,6 +68,7 @@ class Site:
     outlets: Outlets
     bus: MessageBus
     sandboxes: Sandboxes | None = None
+    builders: Builders | None = None
     memory: Memory | None = None
 
 
@@ -109,16 +118,36 @@ class TaskWorkplace(Workplace):
         chosen = await self._chosen()
         if not isinstance(chosen, Sandbox):
             raise UserError(f"Nothing can be run here: {chosen.reason or 'there is no sandbox'}.")
-        for edit in job.edits:
-            if reason := refused_shape(edit.path):
-                raise UserError(f"{edit.path[:200]!r} cannot be laid over the files: {reason}.")
+        _refuse_odd(job.edits)
         return await chosen.run(job, await self._snapshot(job.at))
+
+    async def build(self, dockerfile: str, edits: Sequence[FileEdit]) -> BuildResult:
+        """Build an image without network, from images that are there, and drop it."""
+        provide = self._site.builders
+        builder = await provide(self._trusted) if provide else NO_ENGINE
+        if not isinstance(builder, ContainerRuntime):
+            return BuildResult(ok=False, reason=builder.reason or "nothing here builds images")
+        _refuse_odd(edits)
+        files = await self._snapshot("head")
+        try:
+            layout = laid_out(files, edits)
+            bases = images_of(layout.files.get(dockerfile, b"").decode("utf-8", "replace"))
+            tag = f"conductor-build-{self._task.run_id}:{self._task.attempt}".lower()
+            order = Build(dockerfile=dockerfile, tag=tag, bases=bases, keep=False)
+            over = Snapshot(sha=files.sha, files=layout.files, executables=layout.executables)
+            built = await builder.build(order, over)
+        except (NoDockerfile, UserError) as error:
+            return BuildResult(ok=False, reason=str(error).rstrip("."))
+        return BuildResult(ok=built.ok, image=built.image, output=built.output)
+
+    @property
+    def _trusted(self) -> bool:
+        return not has_strangers_text(self._run) or approved(self._step, "write")
 
     async def _chosen(self) -> Sandbox | SandboxInfo:
         if self._sandbox is None:
-            trusted = not has_strangers_text(self._run) or approved(self._step, "write")
             provide = self._site.sandboxes
-            self._sandbox = await provide(trusted) if provide else NO_SANDBOX
+            self._sandbox = await provide(self._trusted) if provide else NO_SANDBOX
         return self._sandbox
 
     async def _snapshot(self, at: Side) -> Snapshot:
@@ -217,6 +246,12 @@ class TaskWorkplace(Workplace):
     def _target(self) -> tuple[DeploymentTarget, EnvironmentPlan]:
         plan = self._plan()
         return self._site.outlets.target(plan), plan
+
+
+def _refuse_odd(edits: Sequence[FileEdit]) -> None:
+    for edit in edits:
+        if reason := refused_shape(edit.path):
+            raise UserError(f"{edit.path[:200]!r} cannot be laid over the files: {reason}.")
 
 
 async def _within(answer: Awaitable[T], plan: EnvironmentPlan) -> T:

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pipelines.model import (
+    BuildResult,
     Effect,
     EnvironmentState,
+    FileEdit,
     Measurement,
     Note,
     Probe,
@@ -37,6 +39,13 @@ class Workplace(Reader, Protocol):
 
     async def run(self, job: SandboxJob) -> SandboxResult:
         """Run a command over the repository's files; UserError if there is no sandbox for it."""
+        ...
+
+    async def build(self, dockerfile: str, edits: Sequence[FileEdit]) -> BuildResult:
+        """Build an image of the head with the edits laid over it, without network, and drop it.
+
+        Where nothing builds images the result says why.
+        """
         ...
 
     async def perform(self, effect: Effect) -> Receipt:

@@ -56,6 +56,7 @@ class Asker(BaseAgent):
             "tree": await place.tree(at="base"),
             "sandbox": await place.sandbox(),
             "run": await place.run(SandboxJob(command="make test", edits=(edit,))),
+            "build": await place.build("Dockerfile", [edit]),
             "perform": await place.perform(Notify(title="hello", occasion="o")),
             "environment": await place.environment(),
             "state": await place.release_state(),

@@ -1,10 +1,18 @@
 """A runner that knows how many of its tasks wait for a sandbox, which takes real time."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-from pipelines.model import SandboxInfo, SandboxJob, SandboxResult, Task, TaskResult
+from pipelines.model import (
+    BuildResult,
+    FileEdit,
+    SandboxInfo,
+    SandboxJob,
+    SandboxResult,
+    Task,
+    TaskResult,
+)
 from pipelines.ports import AgentRunner, Notes, Tally, Workplace
 
 
@@ -59,3 +67,7 @@ class _WatchedWorkplace:
         self._runner.jobs.append(job)
         async with self._runner.working():
             return await self._inner.run(job)
+
+    async def build(self, dockerfile: str, edits: Sequence[FileEdit]) -> BuildResult:
+        async with self._runner.working():
+            return await self._inner.build(dockerfile, edits)

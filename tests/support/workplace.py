@@ -7,12 +7,14 @@ from typing import Literal, TypeVar
 
 from pipelines.errors import UserError
 from pipelines.model import (
+    BuildResult,
     ChangedFile,
     ChangedFiles,
     CreateDeployment,
     Effect,
     EnvironmentPlan,
     EnvironmentState,
+    FileEdit,
     FileStatus,
     Measurement,
     Probe,
@@ -54,6 +56,10 @@ class MemoryWorkplace:
         self.info = BUBBLEWRAP
         self.jobs: list[SandboxJob] = []
         self.on_run: Callable[[SandboxJob], SandboxResult] = self._passes
+        self.builds: list[tuple[str, tuple[FileEdit, ...]]] = []
+        self.on_build: Callable[[str], BuildResult] = lambda _: BuildResult(
+            ok=False, reason="no engine is there"
+        )
         self.effects: list[Effect] = []
         self.on_perform: Callable[[Effect], Receipt] = self._done
         self.state: EnvironmentState | None = None
@@ -122,6 +128,10 @@ class MemoryWorkplace:
 
     def _passes(self, job: SandboxJob) -> SandboxResult:
         return SandboxResult(sandbox=self.info, exit_code=0, output="ok\n", seconds=0.1)
+
+    async def build(self, dockerfile: str, edits: Sequence[FileEdit]) -> BuildResult:
+        self.builds.append((dockerfile, tuple(edits)))
+        return self.on_build(dockerfile)
 
     # --- acting ----------------------------------------------------------------------------------
 

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from pipelines.agents import prompts
 from pipelines.agents.base import BaseAgent
 from pipelines.agents.coding.assignment import unwritable
 from pipelines.agents.context import AgentContext
-from pipelines.agents.devops.deliverables import KINDS, kind_of, there
+from pipelines.agents.devops.building import Builds
+from pipelines.agents.devops.deliverables import KINDS, is_ignore_file, kind_of, there
 from pipelines.agents.devops.hadolint import binary
 from pipelines.agents.devops.report import Work, could_not, nothing_to_do, propose
 from pipelines.agents.devops.stack import Stack, detect
@@ -66,6 +67,7 @@ class _Session:
     survey: Survey
     verifier: Verifier
     tools: WritingTools
+    builds: Builds
     rounds: int = 0
 
     @classmethod
@@ -77,7 +79,8 @@ class _Session:
         verifier = Verifier(await vouched(space), binary())
         found = await survey(space, asked, stack, verifier)
         tools = WritingTools(space, asked)
-        return cls(task, context, asked, space, stack, found, verifier, tools)
+        builds = Builds(context.workplace)
+        return cls(task, context, asked, space, stack, found, verifier, tools, builds)
 
     async def carry_out(self) -> TaskResult:
         """Have the model write, check it, go back with what is wrong, and propose what is good."""
@@ -105,7 +108,16 @@ class _Session:
             assert kind is not None, "the tools write nothing else"
             verdict = await self.verifier.verify(change.path, kind, change.after or "")
             verdicts[change.path] = self.survey.judged(verdict)
-        return verdicts
+        return {path: await self._built(verdicts, path) for path in verdicts}
+
+    async def _built(self, verdicts: Mapping[str, Verdict], path: str) -> Verdict:
+        """Build what nothing speaks against, over everything else of which that is true."""
+        verdict = verdicts[path]
+        if verdict.kind != "dockerfile" or is_ignore_file(path) or not verdict.good:
+            return verdict
+        edits = [edit for edit in self.space.edits if verdicts[edit.path].good]
+        found = await self.builds.problems(path, edits)
+        return replace(verdict, problems=(*found, *verdict.problems))
 
     def _conclude(
         self, outcome: Outcome[DevopsAnswer], verdicts: Mapping[str, Verdict]
@@ -134,6 +146,7 @@ class _Session:
             verdicts=verdicts,
             changes=self.space.changes,
             edits=self.space.edits,
+            built=tuple(self.builds.said[path] for path in verdicts if path in self.builds.said),
             answer=outcome.answer if outcome else None,
             why=outcome.why if outcome else "",
             refused=tuple(self.tools.refused.values()),

@@ -3,10 +3,16 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from pipelines.agents.devops.dockerfile import Dockerfile, Instruction, NoDockerfile, Stage, read
 from pipelines.agents.devops.problems import Problem, code, error, note, warning
 from pipelines.agents.devops.shell import commands, pipes_into_shell, talks_outside
 from pipelines.agents.devops.workflows import unpinned
+from pipelines.integrations.containers.dockerfile import (
+    Dockerfile,
+    Instruction,
+    NoDockerfile,
+    Stage,
+    read,
+)
 
 _SECRET_NAME = re.compile(
     r"(?:^|_)(?:SECRETS?|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|CREDENTIALS?)(?:_|$)",

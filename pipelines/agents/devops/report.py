@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from pipelines.agents.coding.assignment import own_branch
 from pipelines.agents.coding.report import words
 from pipelines.agents.devops.deliverables import KINDS
-from pipelines.agents.devops.problems import code, errors
+from pipelines.agents.devops.problems import Problem, code, errors
 from pipelines.agents.devops.stack import Stack
 from pipelines.agents.devops.survey import Survey
 from pipelines.agents.devops.verification import Verdict
@@ -153,7 +153,7 @@ def _about_dropped(work: Work) -> Iterator[str]:
         rows = [
             f"- {code(verdict.path)}, {problem}"
             for verdict in work.dropped
-            for problem in errors(verdict.problems)[:5]
+            for problem in map(_one_line, errors(verdict.problems)[:5])
         ]
         yield "\n".join(["Not proposed, because the checks still fail:", *rows[:_MAX_ROWS]])
     written = {verdict.kind for verdict in work.verdicts.values()}
@@ -165,6 +165,10 @@ def _about_dropped(work: Work) -> Iterator[str]:
     ]
     if rows:
         yield "\n".join(["Asked for and not written:", *rows[:_MAX_ROWS]])
+
+
+def _one_line(problem: Problem) -> str:
+    return words(str(problem), 500)
 
 
 def _about_refused(work: Work) -> Iterator[str]:
@@ -196,10 +200,9 @@ def _opinion(work: Work) -> Iterator[str]:
 
 
 def _headline(work: Work) -> str:
-    proposed = (work.verdicts[change.path].kind for change in work.proposed)
-    kinds: dict[Deliverable, None] = dict.fromkeys(proposed)
     new = all(change.before is None for change in work.proposed)
-    names = [KINDS[kind].title for kind in kinds]
+    verdicts = (work.verdicts[change.path] for change in work.proposed)
+    names = list(dict.fromkeys(KINDS[verdict.kind].title for verdict in verdicts))
     listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     text = f"{'Add' if new else 'Bring up to date:'} {listed}"
     return text if len(text) <= _MAX_HEADLINE else f"{text[: _MAX_HEADLINE - 1].rstrip()}…"

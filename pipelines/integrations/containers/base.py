@@ -14,6 +14,10 @@ class Build(Frozen):
     tag: str
     network: bool = False
     timeout_seconds: float = 600.0
+    bases: tuple[str, ...] = ()
+    """Images that it begins with; without network each must be there already."""
+    keep: bool = True
+    """Whether the image stays on the engine."""
 
 
 class Built(Frozen):

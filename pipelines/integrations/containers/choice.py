@@ -14,7 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipelines.errors import UserError
-from pipelines.integrations.containers.base import Sandbox, SandboxProvider
+from pipelines.integrations.containers.base import (
+    ContainerRuntime,
+    Sandbox,
+    SandboxProvider,
+)
 from pipelines.model import SandboxInfo
 from pipelines.ports import Clock
 
@@ -86,6 +90,17 @@ class SandboxChoice:
         if verdict.provider is None:
             return verdict.info
         return self._providers[verdict.provider].sandbox()
+
+    async def builder(self, trusted: bool) -> ContainerRuntime | SandboxInfo:
+        """Return what builds images for a change, or ``none`` with the reason why nothing does."""
+        verdict = await self.verdict(trusted=trusted)
+        if verdict.provider is None:
+            return verdict.info
+        provider = self._providers[verdict.provider]
+        if isinstance(provider, ContainerRuntime):
+            return provider
+        reason = f"{verdict.info.name} builds no images"
+        return SandboxInfo(name="none", level=0, reason=reason)
 
     async def verdict(self, *, trusted: bool) -> Verdict:
         """Return what ``strongest`` would give, and why, without giving it."""

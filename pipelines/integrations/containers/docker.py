@@ -88,6 +88,9 @@ class DockerRuntime(ContainerRuntime):
         layout = laid_out(snapshot, ())
         if build.dockerfile not in layout.files:
             raise UserError(f"There is no {build.dockerfile!r} to build an image from.")
+        for base in build.bases:
+            # The builder would fetch a missing one, from wherever its name says.
+            await present(self._engine, base, pull=build.network)
         query = {
             "dockerfile": build.dockerfile,
             "t": build.tag,
@@ -110,6 +113,8 @@ class DockerRuntime(ContainerRuntime):
         if problem:
             return Built(ok=False, output=output.text())
         image = await present(self._engine, build.tag, pull=False)
+        if not build.keep:
+            await self._engine.call("DELETE", f"/images/{build.tag}", query={"force": "true"})
         return Built(ok=True, image=str(image["Id"]), output=output.text())
 
     async def release(self, release: Release) -> ReleaseState:

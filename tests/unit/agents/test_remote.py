@@ -61,7 +61,7 @@ async def test_every_question_is_answered_through_the_pipe_as_in_the_same_proces
     async with running(command=ASKER) as runner:
         there = await runner.run(asked, far)
     assert here.status == "completed", here
-    assert len(here.outputs) == 13
+    assert len(here.outputs) == 14
     assert there.outputs == here.outputs
     assert len(near.kept) == len(far.kept) == 1
     assert near.effects == far.effects != []

@@ -7,6 +7,7 @@ import pytest
 
 from pipelines.errors import LeaseLost, UserError
 from pipelines.integrations.containers.base import Sandbox
+from pipelines.integrations.containers.mock import MockRuntime
 from pipelines.model import (
     FileEdit,
     Measurement,
@@ -17,7 +18,7 @@ from pipelines.model import (
     SignalRequest,
     StepState,
 )
-from pipelines.orchestration.workplace import Sandboxes
+from pipelines.orchestration.workplace import Builders, Sandboxes
 from pipelines.ports import Snapshot, Write
 from tests.simulation.plans import a_change, a_run, a_step
 from tests.support.clock import EPOCH
@@ -120,6 +121,50 @@ async def test_a_strangers_code_is_run_only_where_the_sandbox_is_strong_enough(
         await place.run(JOB)
     assert not box.ran
     assert box.trusted == [False]
+
+
+def engine(runtime: MockRuntime) -> Builders:
+    async def provide(trusted: bool) -> MockRuntime | SandboxInfo:
+        return runtime if trusted else SandboxInfo(name="none", level=0, reason="too weak")
+
+    return provide
+
+
+async def test_an_image_is_built_over_the_edits_without_network_and_is_not_kept(
+    pulled: Yard,
+) -> None:
+    run, runtime = await pulled.begun(a_tested_run()), MockRuntime()
+    place, _ = await pulled.workplace(run, "tests", builders=engine(runtime))
+    text = "FROM a:1 AS b\nFROM c:2\nCOPY --from=b / /\nCOPY --from=d:3 / /\n"
+    built = await place.build("Dockerfile", [FileEdit(path="Dockerfile", content=text)])
+    assert built.ok, built
+    (order,) = runtime.builds
+    assert (order.bases, order.network, order.keep) == (("a:1", "c:2", "d:3"), False, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "told"),
+    [("../x", "FROM a:1", "cannot be laid over"), ("Dockerfile", "hello", "no instruction")],
+)
+async def test_what_cannot_be_built_reaches_no_engine(
+    pulled: Yard, path: str, text: str, told: str
+) -> None:
+    run, runtime = await pulled.begun(a_tested_run()), MockRuntime()
+    place, _ = await pulled.workplace(run, "tests", builders=engine(runtime))
+    edits = [FileEdit(path=path, content=text)]
+    if path.startswith(".."):
+        with pytest.raises(UserError, match=told):
+            await place.build("Dockerfile", edits)
+    else:
+        assert told in (await place.build("Dockerfile", edits)).reason
+    assert runtime.builds == []
+
+
+async def test_a_strangers_files_are_built_only_by_what_is_strong_enough(pulled: Yard) -> None:
+    run, runtime = await pulled.begun(a_tested_run(author_can_write=False)), MockRuntime()
+    place, _ = await pulled.workplace(run, "tests", builders=engine(runtime))
+    assert (await place.build("Dockerfile", [])).reason == "too weak"
+    assert runtime.builds == []
 
 
 async def test_an_installation_without_anything_says_so_and_breaks_nothing(pulled: Yard) -> None:

@@ -103,6 +103,23 @@ def read(text: str) -> Dockerfile:
     return Dockerfile(directives, found, tuple(_stages(found)))
 
 
+def images_of(text: str) -> tuple[str, ...]:
+    """Return the images that a build would begin with or copy from; raises NoDockerfile."""
+    file = read(text)
+    known = {"scratch"}
+    found: dict[str, None] = {}
+    for number, stage in enumerate(file.stages):
+        copied = (
+            each.flags["from"]
+            for each in stage.instructions
+            if each.name in ("COPY", "ADD") and each.flags.get("from")
+        )
+        known |= {str(number)}
+        found |= dict.fromkeys(i for i in (stage.base, *copied) if i.lower() not in known)
+        known |= {stage.name} - {""}
+    return tuple(found)
+
+
 def _directives(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
     for line in lines:
         match = _DIRECTIVE.fullmatch(line.strip())
