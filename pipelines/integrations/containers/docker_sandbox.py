@@ -1,79 +1,35 @@
 """Sandbox in a container: one that nothing of the machine is mounted into, without any network."""
 
-import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pipelines.errors import Retryable, UserError
 from pipelines.integrations.containers.base import Sandbox
-from pipelines.integrations.containers.collection import (
-    MAX_FILE_BYTES,
-    MISSING,
-    NOT_REGULAR,
-    TOO_LARGE,
-    Collected,
-    read_tar,
-    split,
-)
 from pipelines.integrations.containers.engine import DEPENDENCY, Attached, Engine, Refused
-from pipelines.integrations.containers.layout import Layout, archive, laid_out
-from pipelines.integrations.containers.output import Output
+from pipelines.integrations.containers.layout import Layout, laid_out
 from pipelines.integrations.containers.profile import OWNER, WORK
+from pipelines.integrations.containers.waiting import (
+    CHOOSE_ME,
+    FIRST,
+    OWN_PROCESSES,
+    SPARE_SECONDS,
+    Place,
+    Waiting,
+)
 from pipelines.model import SandboxInfo, SandboxJob, SandboxResult
 from pipelines.ports import Ids, Snapshot
 
 LABEL = "conductor.sandbox"
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}")
 _CPUS = 2
-_STEP_SECONDS = 60.0
-_SPARE_SECONDS = 300
-"""How long a container outlives its job at most if Conductor is killed."""
 _INODES = 200_000
-_OWN_PROCESSES = 8
-
-# The first process reaps what is orphaned, and ends by itself. Its second sleep is for when every
-# process but the first was killed and the results are taken.
-_FIRST = 'for seconds in "$0" 300 300; do sleep "$seconds" & wait $!; done'
-_LAY_IN = 'head -c "$0" | tar -xf - 2>&1'
-# The command's processes are to be chosen before the first one when memory runs out.
-_COMMAND = 'echo 1000 2>/dev/null >/proc/self/oom_score_adj; exec /bin/sh -c "$0"'
-_END_THE_REST = "kill -9 -1; exit 0"
-_LIMIT_MET = """
-cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control 2>/dev/null |
-  while read -r name count; do [ "$name" = oom_kill ] && [ "$count" -gt 0 ] && exit 64; done
-[ $? = 64 ] && exit 64
-for folder in "$0" /tmp; do
-  free=$(stat -f -c %a "$folder") && [ "$free" -le 16 ] && exit 65
-done
-exit 0
-"""
-_HAND_OVER = """
-p=. rest=$0/
-while [ -n "$rest" ]; do
-  p=$p/${rest%%/*} rest=${rest#*/}
-  if [ -L "$p" ]; then exit 66; fi
-done
-[ -e "$p" ] || exit 67
-[ -f "$p" ] || exit 68
-[ -r "$p" ] || exit 69
-[ "$(stat -c %h "$p")" = 1 ] || exit 70
-[ "$(stat -c %s "$p")" -le "$1" ] || exit 71
-exec tar -cf - "$p"
-"""
-_REASONS = {
-    66: f"{NOT_REGULAR} but a symbolic link, or behind one",
-    67: MISSING,
-    68: NOT_REGULAR,
-    69: f"{NOT_REGULAR} that can be read",
-    70: f"{NOT_REGULAR} but one of several hard links",
-    71: TOO_LARGE,
-}
+_COMMAND = f'{CHOOSE_ME}; exec /bin/sh -c "$0"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +44,21 @@ class DockerOptions:
     """``runsc`` for gVisor; None for the engine's default."""
     toolchains: tuple[Path, ...] = ()
     """Folders of the engine's machine that are seen read-only, under their own names."""
+
+
+class DockerExecution:
+    """Implements ``Execution``; the engine keeps the status."""
+
+    def __init__(self, engine: Engine, id_: str, attached: Attached) -> None:
+        self._engine = engine
+        self._id = id_
+        self.write = attached.write
+        self.output = attached.output
+
+    async def exit_code(self) -> int | None:
+        """Ask the engine for the status."""
+        found = await self._engine.call("GET", f"/exec/{self._id}/json")
+        return found.get("ExitCode")
 
 
 class DockerSandbox(Sandbox):
@@ -139,84 +110,18 @@ class DockerSandbox(Sandbox):
     async def _run(
         self, name: str, job: SandboxJob, layout: Layout, image: Mapping[str, Any]
     ) -> SandboxResult:
-        wanted, collected = split(job.collect)
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        await self._lay_in(name, layout)
-        output = Output()
-        late = False
-        code: int | None = None
-        try:
-            async with asyncio.timeout(job.timeout_seconds):
-                code = await self._command(name, job.command, output)
-        except TimeoutError:
-            late = True
-        limit = "time" if late else "output" if output.flooded else ""
-        if not limit:
-            await self._short(name, [_END_THE_REST])
-            limit = await self._limit_met(name) if code != 0 else ""
-        if wanted and limit in ("", "disk"):
-            await self._collect(name, wanted, collected)
-        for path in wanted:
-            if path not in collected.files:
-                collected.refused.setdefault(path, "the command was ended by a limit")
-        return SandboxResult(
-            sandbox=self.info,
-            exit_code=code if limit in ("", "disk") else None,
-            limit=limit,
-            output=output.text(),
-            files=collected.files,
-            refused=collected.refused,
-            seconds=loop.time() - started,
-            image=digest(image),
-        )
+        def execute(
+            script: Sequence[str], stdin: bool
+        ) -> AbstractAsyncContextManager[DockerExecution]:
+            return self._execution(name, script, stdin=stdin)
 
-    async def _lay_in(self, name: str, layout: Layout) -> None:
-        size = sum(map(len, archive(layout, owner=OWNER)))
-        pieces = archive(layout, owner=OWNER)
-        said, code = await self._short(name, [_LAY_IN, str(size)], pieces)
-        if code != 0:
-            text = said.decode(errors="replace").strip()[-300:]
-            raise UserError(f"The files could not be laid into the container: {text or code}.")
-
-    async def _command(self, name: str, command: str, output: Output) -> int | None:
-        async with self._execution(name, [_COMMAND, command], stdin=False) as (id_, attached):
-            async for _, data in attached.output():
-                output.feed(data)
-                if output.flooded:
-                    return None
-        return await self._exit_code(id_)
-
-    async def _collect(self, name: str, wanted: Sequence[str], collected: Collected) -> None:
-        for path in wanted:
-            data, code = await self._short(name, [_HAND_OVER, path, str(MAX_FILE_BYTES)])
-            if code in _REASONS:
-                collected.refused[path] = _REASONS[code]
-            else:
-                read_tar(data, path, collected)
-
-    async def _short(
-        self, name: str, script: Sequence[str], stdin: Iterable[bytes] = ()
-    ) -> tuple[bytes, int | None]:
-        """Run a script of ours in the container; return its output, capped, and its status."""
-        said = bytearray()
-        try:
-            async with (
-                asyncio.timeout(_STEP_SECONDS),
-                self._execution(name, script, stdin=stdin != ()) as (id_, attached),
-            ):
-                await attached.write(stdin)
-                async for stream, data in attached.output():
-                    if stream == 1 and len(said) <= MAX_FILE_BYTES + (1 << 16):
-                        said += data
-        except TimeoutError as error:
-            raise Retryable("A container does not answer.", dependency=DEPENDENCY) from error
-        return bytes(said), await self._exit_code(id_)
+        place = Place(execute, _COMMAND, self.info, digest(image), DEPENDENCY)
+        return await Waiting(place, job).run(layout)
 
     @asynccontextmanager
     async def _execution(
         self, name: str, script: Sequence[str], *, stdin: bool
-    ) -> AsyncGenerator[tuple[str, Attached]]:
+    ) -> AsyncGenerator[DockerExecution]:
         body = {
             "AttachStdin": stdin,
             "AttachStdout": True,
@@ -227,17 +132,7 @@ class DockerSandbox(Sandbox):
         }
         made = await self._engine.call("POST", f"/containers/{name}/exec", body=body)
         async with self._engine.attached(made["Id"]) as attached:
-            yield made["Id"], attached
-
-    async def _exit_code(self, execution: str) -> int | None:
-        found = await self._engine.call("GET", f"/exec/{execution}/json")
-        return found.get("ExitCode")
-
-    async def _limit_met(self, name: str) -> Literal["", "memory", "disk"]:
-        """Say which limit a command that failed had met."""
-        # The engine itself tells of memory only when the first process was the one killed.
-        _, code = await self._short(name, [_LIMIT_MET, WORK])
-        return "memory" if code == 64 else "disk" if code == 65 else ""
+            yield DockerExecution(self._engine, made["Id"], attached)
 
 
 def container(
@@ -264,8 +159,8 @@ def container(
     }
     return {
         "Image": image["Id"],
-        "Entrypoint": ["/bin/sh", "-c", _FIRST],
-        "Cmd": [str(int(job.timeout_seconds) + _SPARE_SECONDS)],
+        "Entrypoint": ["/bin/sh", "-c", FIRST],
+        "Cmd": [str(int(job.timeout_seconds) + SPARE_SECONDS)],
         "User": f"{OWNER}:{OWNER}",
         "WorkingDir": WORK,
         "Hostname": "sandbox",
@@ -278,7 +173,7 @@ def container(
             "Privileged": False,
             "CapDrop": ["ALL"],
             "SecurityOpt": ["no-new-privileges"],
-            "PidsLimit": job.processes + _OWN_PROCESSES,
+            "PidsLimit": job.processes + OWN_PROCESSES,
             "Memory": memory,
             "MemorySwap": memory,
             "NanoCpus": _CPUS * 10**9,
@@ -354,7 +249,7 @@ async def swept(engine: Engine, now: datetime) -> None:
     filters = json.dumps({"label": [LABEL], "status": ["created"]})
     query = {"all": "true", "filters": filters}
     for each in await engine.call("GET", "/containers/json", query=query):
-        if now.timestamp() - float(each["Created"]) > _SPARE_SECONDS:
+        if now.timestamp() - float(each["Created"]) > SPARE_SECONDS:
             await removed(engine, each["Id"])
 
 
