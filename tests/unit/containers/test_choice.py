@@ -6,7 +6,7 @@ from pipelines.errors import UserError
 from pipelines.integrations.containers.base import Sandbox, SandboxProvider
 from pipelines.integrations.containers.choice import SandboxChoice, candidates, decide
 from pipelines.integrations.containers.host import Host
-from pipelines.integrations.containers.mock import MockSandbox
+from pipelines.integrations.containers.mock import MockRuntime, MockSandbox
 from pipelines.model import SandboxInfo
 from tests.support.clock import VirtualClock
 
@@ -105,3 +105,14 @@ async def test_the_host_is_never_asked_without_the_operators_word() -> None:
     refused = await chosen.strongest(False)
     assert isinstance(refused, SandboxInfo)
     assert not refused.usable
+
+
+async def test_images_are_built_only_by_an_engine_that_is_strong_enough() -> None:
+    engine = MockRuntime(MockSandbox(info=DOCKER))
+    choice = SandboxChoice("auto", {"docker": engine}, VirtualClock())
+    assert await choice.builder(False) is engine
+    weak = SandboxChoice("auto", {"bubblewrap": Provider(BUBBLEWRAP)}, VirtualClock())
+    found = [await weak.builder(True), await weak.builder(False)]
+    assert all(isinstance(each, SandboxInfo) and not each.usable for each in found)
+    assert isinstance(found[0], SandboxInfo)
+    assert found[0].reason == "bubblewrap builds no images"
