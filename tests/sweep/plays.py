@@ -54,16 +54,22 @@ _RAN: dict[str, SandboxResult] = {}
 
 def really(job: SandboxJob, layout: Layout) -> SandboxResult:
     """Run our own samples for real, the same thing once."""
-    files = {path: file.decode() for path, file in _files(layout).items()}
+    return _once(job, {path: file.decode() for path, file in layout.files.items()})
+
+
+def really_at(place: MemoryWorkplace, job: SandboxJob) -> SandboxResult:
+    """The same over the files of a workplace."""
+    edits = {edit.path: edit.content for edit in job.edits}
+    files = {**place.files[job.at], **edits}
+    return _once(job, {path: text for path, text in files.items() if text is not None})
+
+
+def _once(job: SandboxJob, files: dict[str, str]) -> SandboxResult:
     key = f"{sorted(files.items())}{job.model_dump_json(exclude={'timeout_seconds', 'edits'})}"
     if key not in _RAN:
-        place = MemoryWorkplace(files)
-        _RAN[key] = execute(place, job.model_copy(update={"edits": (), "at": "head"}))
+        plain = job.model_copy(update={"edits": (), "at": "head"})
+        _RAN[key] = execute(MemoryWorkplace(files), plain)
     return _RAN[key]
-
-
-def _files(layout: Layout) -> dict[str, bytes]:
-    return dict(layout.files)
 
 
 def said(
