@@ -19,7 +19,7 @@ from bot.github.wire import parse
 from bot.reporting import comments
 from bot.reporting.feedback_text import issue_title, redacted_payload, report
 from bot.reporting.outlet import Outlet
-from bot.reporting.render import fit, line
+from bot.reporting.render import fit, plain
 from bot.reporting.wording import footer
 from pipelines.model import CloseIssue, FeedbackPayload, OpenIssue, PostComment
 from pipelines.ports import Receipt
@@ -167,7 +167,8 @@ async def _again(
 
 async def _say(desk: Desk, issue: OwnIssue, effect: CloseIssue) -> None:
     """Leave the evidence in the conversation, once."""
-    lines = [f"- {line(desk.outlet.redacted(text), 500)}" for text in effect.evidence]
+    # The comment is rendered as a whole when it is posted, so nothing is escaped here.
+    lines = [f"- {plain(desk.outlet.redacted(text), 500)}" for text in effect.evidence]
     fixed = f"The signal is back at its baseline since {effect.fixed_in} is deployed."
     comment = PostComment(
         number=issue.number, body="\n".join([fixed, "", *lines]), reason=effect.key
