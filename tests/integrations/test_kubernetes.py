@@ -1,21 +1,15 @@
 """A real Kubernetes API server and its deployment controller; no node, so pods stay pending."""
 
-import asyncio
-import os
-import shutil
-import signal
-import subprocess
 from collections.abc import AsyncGenerator, Generator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from pipelines.errors import Retryable, UserError
+from pipelines.errors import UserError
 from pipelines.integrations.containers.kubernetes import KubernetesTarget
 from pipelines.integrations.containers.kubernetes_api import KubernetesApi
-from pipelines.integrations.containers.local_process import free_port
 from pipelines.model import EnvironmentPlan, Release
+from tests.support.kubernetes import api_server, connected
 from tests.unit.targets.services import REPOSITORY, settled, sha_of
 
 pytestmark = pytest.mark.integration
@@ -24,85 +18,18 @@ PLAN = EnvironmentPlan(
     name="staging", target="kubernetes", image="registry.example/shop:{sha}", port=8080,
     namespace="default", rollout_seconds=5,
 )  # fmt: skip
-BINARIES = f"{os.environ.get('KUBERNETES_BIN', '')}:{os.environ.get('PATH', '')}:/usr/sbin"
-NEEDED = ("etcd", "kube-apiserver", "kube-controller-manager", "openssl")
-CONFIG = """
-apiVersion: v1
-kind: Config
-clusters:
-- {{name: c, cluster: {{server: "https://127.0.0.1:{port}", insecure-skip-tls-verify: true}}}}
-users: [{{name: u, user: {{token: {token}}}}}]
-contexts: [{{name: x, context: {{cluster: c, user: u}}}}]
-current-context: x
-"""
-
-
-def program(name: str) -> str:
-    found = shutil.which(name, path=BINARIES)
-    if found is None:
-        pytest.skip(f"a Kubernetes API server needs {', '.join(NEEDED)}; set KUBERNETES_BIN")
-    return found
-
-
-def start(stack: ExitStack, folder: Path, name: str, *arguments: str) -> None:
-    log = stack.enter_context((folder / f"{name}.log").open("wb"))
-    process = subprocess.Popen([program(name), *arguments], cwd=folder, stdout=log, stderr=log)
-    stack.callback(process.wait, 30)
-    stack.callback(process.send_signal, signal.SIGTERM)
 
 
 @pytest.fixture(scope="module")
 def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
-    folder = tmp_path_factory.mktemp("kubernetes")
-    for name in NEEDED:
-        program(name)
-    key, token = folder / "sa.key", "token-of-the-test"
-    subprocess.run(
-        [program("openssl"), "genrsa", "-out", key, "2048"], check=True, capture_output=True
-    )
-    (folder / "tokens.csv").write_text(f"{token},admin,1,system:masters\n")
-    store, peer, port = (free_port() for _ in range(3))
-    config = folder / "kubeconfig"
-    config.write_text(CONFIG.format(port=port, token=token))
-    with ExitStack() as stack:
-        start(
-            stack, folder, "etcd", "--data-dir", "data",
-            "--listen-client-urls", f"http://127.0.0.1:{store}",
-            "--advertise-client-urls", f"http://127.0.0.1:{store}",
-            "--listen-peer-urls", f"http://127.0.0.1:{peer}",
-            "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
-            "--initial-cluster", f"default=http://127.0.0.1:{peer}",
-        )  # fmt: skip
-        start(
-            stack, folder, "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{store}",
-            "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={port}",
-            "--cert-dir=certs", f"--service-account-key-file={key}",
-            f"--service-account-signing-key-file={key}", "--api-audiences=api",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            "--token-auth-file=tokens.csv", "--authorization-mode=RBAC",
-            "--service-cluster-ip-range=10.250.0.0/24",
-            "--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none",
-        )  # fmt: skip
-        start(
-            stack, folder, "kube-controller-manager", f"--kubeconfig={config}",
-            "--leader-elect=false", "--port=0", "--secure-port=0", "--bind-address=127.0.0.1",
-            "--controllers=deployment,replicaset",
-        )  # fmt: skip
+    with api_server(tmp_path_factory.mktemp("kubernetes")) as config:
         yield config
 
 
 @pytest.fixture
 async def api(kubeconfig: Path) -> AsyncGenerator[KubernetesApi]:
-    made = KubernetesApi(kubeconfig=kubeconfig)
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                if await made.get("/api/v1/namespaces/default"):
-                    break
-            except (Retryable, UserError):
-                await asyncio.sleep(0.2)
-    yield made
-    await made.close()
+    async with connected(kubeconfig) as made:
+        yield made
 
 
 def release(revision: int, plan: EnvironmentPlan = PLAN) -> Release:

@@ -88,7 +88,7 @@ async def bubblewrap() -> AsyncGenerator[Sandbox]:
 
 
 @contextmanager
-def docker_engine(folder: Path) -> Generator[str]:
+def docker_engine(folder: Path, *flags: str) -> Generator[str]:
     """Start an engine of our own on a private socket and yield its address; skips without one."""
     dockerd = shutil.which("dockerd") or shutil.which("dockerd", path="/usr/sbin")
     if dockerd is None or shutil.which("busybox") is None or os.geteuid() != 0:
@@ -97,6 +97,7 @@ def docker_engine(folder: Path) -> Generator[str]:
     arguments = ["--data-root", folder / "data", "--exec-root", folder / "run"]
     arguments += ["--pidfile", folder / "docker.pid", "-H", f"unix://{socket}", "--bridge=none"]
     arguments += ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
+    arguments += flags
     with (folder / "log").open("wb") as log:
         engine = subprocess.Popen([dockerd, *map(str, arguments)], stdout=log, stderr=log)
     try:
@@ -149,6 +150,10 @@ def _client(socket: Path) -> httpx2.Client:
     return httpx2.Client(transport=transport, base_url="http://docker", timeout=60)
 
 
+_SLEEP = 'CMD ["/bin/sleep", "86400"]'
+"""Lets the image stand for the one that holds a pod's network, too."""
+
+
 def _import_image(folder: Path, socket: Path) -> None:
     """Make a small image out of busybox, without any registry."""
     root = folder / "root"
@@ -167,7 +172,7 @@ def _import_image(folder: Path, socket: Path) -> None:
     with _client(socket) as client:
         client.post(
             "/images/create",
-            params={"fromSrc": "-", "repo": name, "tag": tag},
+            params={"fromSrc": "-", "repo": name, "tag": tag, "changes": _SLEEP},
             content=archive.getvalue(),
             headers={"Content-Type": "application/x-tar"},
         ).raise_for_status()
