@@ -22,7 +22,10 @@ _BRANCH_NAMES = re.compile(r"\bgithub\s*\.\s*(?:head_ref|base_ref|ref_name|ref)\
 _INPUTS = re.compile(r"\b(?:inputs|github\s*\.\s*event\s*\.\s*inputs)\s*[.\[]")
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _VERSION = re.compile(r"v?\d+(?:\.\d+){0,3}(?:[-+][\w.]+)?|release/v\d+")
-_HOSTED = re.compile(r"(?:ubuntu|windows|macos)-[\w.-]+|\$\{\{\s*matrix\.[\w.-]+\s*\}\}")
+_HOSTED = re.compile(
+    r"(?:ubuntu|windows|macos)-(?:latest|slim|\d{2,4}(?:\.\d{2})?)(?:-[a-z]+)*"
+    r"|\$\{\{\s*matrix\.[\w.-]+\s*\}\}"
+)
 _CHECKS_OUT = re.compile(
     r"\b(?:gh\s+pr\s+checkout|git\s+(?:fetch|checkout|pull|clone|switch|merge))\b"
 )

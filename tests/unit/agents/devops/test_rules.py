@@ -75,6 +75,7 @@ WORKFLOWS = [
     (step("- run: bash <(curl -s https://get.example)"), "run without being looked at"),
     (step("- run: env > out.txt"), "whole environment"),
     (WORKFLOW.replace("runs-on: ubuntu-24.04", "runs-on: self-hosted"), "not GitHub's own"),
+    (WORKFLOW.replace("runs-on: ubuntu-24.04", "runs-on: ubuntu-1.0"), "not GitHub's own"),
     (WORKFLOW.replace("ubuntu-24.04", "${{ github.event.label.name }}"), "not GitHub's own"),
     (
         WORKFLOW.replace("  pull_request:\n", "  pull_request_target:\n").replace(
