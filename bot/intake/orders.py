@@ -259,7 +259,7 @@ class Orders:
         for run, name in act.steps:
             if (why := _no_consent(run, run.step(name), trigger.actor, level)) is not None:
                 return why
-            if run.change.head_sha != change.head_sha:
+            if run.change.head_sha != change.head_sha or _unseen(run, trigger):
                 return "A newer commit was pushed meanwhile; look at it and approve that one."
         for run, name in act.steps:
             event = StepApproved(step=name, approval=approval, head_sha=change.head_sha)
@@ -296,6 +296,15 @@ def _no_consent(run: WorkflowRun, step: Step, actor: Actor, level: Level) -> str
     if needs and level < level_of(needs):
         return f"{step.name!r} needs the consent of somebody with the permission {needs}."
     return None
+
+
+def _unseen(run: WorkflowRun, trigger: CommandTrigger | CheckTrigger) -> bool:
+    """Whether the run began after the comment was written, so that nobody consented to its commit.
+
+    GitHub's times are whole seconds. A button belongs to the commit that it is on.
+    """
+    said = trigger.occurred_at if isinstance(trigger, CommandTrigger) else None
+    return said is not None and run.created_at.replace(microsecond=0) > said
 
 
 def _environments(change: Change) -> tuple[EnvironmentPlan, ...]:

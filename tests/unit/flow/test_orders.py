@@ -199,6 +199,37 @@ workflows:
     await world.close()
 
 
+async def test_an_approval_from_before_a_push_approves_nothing_that_came_after_it(
+    forge: Forge,
+) -> None:
+    """Whoever wrote it had looked at another commit."""
+    forge.config = """\
+version: 1
+workflows:
+  pr: { on: { pull_request: {} }, steps: { data: { agent: test-data } } }
+"""
+    forge.stranger = True
+    world = await World.started(forge, agents={"review", "test-data"}, script=quiet)
+    await world.pull_request("opened", 5, "one")
+    await world.settle()
+    await world.comment(5, "/conductor approve")
+    late = await world.claim("deliveries")
+    assert late is not None
+    await world.clock.advance(2)
+    forge.pulls[5].head = "two"
+    await world.pull_request("synchronize", 5, "two")
+    await world.work("deliveries", "agent.test-data")
+    await world.dispatcher.handle(late)
+    await world.settle()
+
+    assert world.agents.tasks == []
+    assert "A newer commit was pushed" in forge.bodies[-1]
+    await say(world, "approve")
+    assert [task.change.head_sha for task in world.agents.tasks] == [sha("two")]
+    await world.check_accounts()
+    await world.close()
+
+
 async def test_a_button_that_a_workflow_names_starts_it(world: World, forge: Forge) -> None:
     forge.config = """\
 version: 1
