@@ -1,4 +1,4 @@
-"""Every agent against every kind of model that is of no use: it ends, says so, and claims nothing."""
+"""Every agent against every kind of useless model: it ends, says so, and claims nothing."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A task for each agent in which its model is asked, with a workplace that knows the loop's time."""
+"""A task for each agent in which its model is asked, where time is the event loop's."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
