@@ -1,4 +1,4 @@
-"""A runner that knows how many of its tasks wait for a sandbox, which takes real time."""
+"""A runner that knows how many of its tasks wait for something that takes real time."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -7,9 +7,12 @@ from typing import Any, cast
 from pipelines.model import (
     BuildResult,
     FileEdit,
+    Probe,
     SandboxInfo,
     SandboxJob,
     SandboxResult,
+    Series,
+    SignalRequest,
     Task,
     TaskResult,
 )
@@ -17,11 +20,11 @@ from pipelines.ports import AgentRunner, Notes, Tally, Workplace
 
 
 class WatchedRunner(AgentRunner):
-    """Runs tasks as ``inner`` does; ``in_sandboxes`` requests are under way at this moment."""
+    """Runs tasks as ``inner`` does; ``outside`` counts what is asked of sandboxes and services."""
 
     def __init__(self, inner: AgentRunner) -> None:
         self._inner = inner
-        self.in_sandboxes = 0
+        self.outside = 0
         self.jobs: list[SandboxJob] = []
         self.tasks: list[Task] = []
 
@@ -42,15 +45,15 @@ class WatchedRunner(AgentRunner):
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
-        self.in_sandboxes += 1
+        self.outside += 1
         try:
             yield
         finally:
-            self.in_sandboxes -= 1
+            self.outside -= 1
 
 
 class _WatchedWorkplace:
-    """Passes everything on, and counts what is asked of a sandbox."""
+    """Passes everything on, and counts what is asked of a sandbox or of a service."""
 
     def __init__(self, runner: WatchedRunner, inner: Workplace) -> None:
         self._runner = runner
@@ -58,6 +61,14 @@ class _WatchedWorkplace:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+    async def series(self, requests: Sequence[SignalRequest]) -> Sequence[Series]:
+        async with self._runner.working():
+            return await self._inner.series(requests)
+
+    async def probe(self) -> Probe:
+        async with self._runner.working():
+            return await self._inner.probe()
 
     async def sandbox(self) -> SandboxInfo:
         async with self._runner.working():

@@ -50,8 +50,8 @@ REAL_SECONDS = 60.0
 """How long a test may really wait for one thing before it fails and says what it waited for."""
 LONG = 6 * 3600.0
 """The same in the town's own time."""
-CALM, PATIENT = 3, 150
-"""Milliseconds without news before time passes; more while a sandbox works."""
+CALM, PATIENT = 3, 1000
+"""Milliseconds without news before time passes; more while a sandbox or a service works."""
 
 
 class TownClock(VirtualClock):
@@ -253,7 +253,7 @@ class Town:
     async def _quiet(self) -> None:
         """Return when nothing goes on any more without time passing."""
         calm, before = 0, -1
-        while calm < (PATIENT if self.agents.in_sandboxes else CALM):
+        while calm < (PATIENT if self.agents.outside else CALM):
             await asyncio.sleep(0.001)
             pending = any(one.status == "pending" for one in self.github.deliveries)
             busy = bool(self.answering) or pending
