@@ -177,7 +177,7 @@ def node(folder: Path, kubeconfig: Path, engine: str, pause: str) -> Generator[N
 def _unmount(folder: Path) -> None:
     """Take away what pods had in memory, in case one of them was still there."""
     mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    for mount in reversed([each for each in mounts if each.startswith(f"{folder}/kubelet/")]):
+    for mount in reversed([each for each in mounts if each.startswith(f"{folder}/kubelet")]):
         subprocess.run(["umount", "--lazy", mount], check=False)
 
 
