@@ -241,8 +241,10 @@ def _one_opening(one: Trigger, other: Trigger) -> bool:
         return False
     opened, labeled = (one, other) if one.action == "opened" else (other, one)
     known = opened.action == "opened" and labeled.action == "labeled"
+    if not known or labeled.occurred_at is None or opened.occurred_at is None:
+        return False
     late = abs(labeled.occurred_at - opened.occurred_at)
-    return known and labeled.label in opened.labels and late <= OPENING
+    return labeled.label in opened.labels and late <= OPENING
 
 
 def _names(loaded: Loaded) -> Iterator[str]:
