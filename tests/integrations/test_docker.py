@@ -165,6 +165,20 @@ async def test_a_step_that_fails_ends_the_build(runtime: DockerRuntime) -> None:
         await runtime.build(Build(dockerfile="Other", tag="x:1"), snapshot)
 
 
+async def test_a_base_that_is_not_there_is_not_fetched_and_an_image_need_not_stay(
+    runtime: DockerRuntime, engine: Engine
+) -> None:
+    snapshot = Snapshot(sha=NO_SHA, files={"Dockerfile": f"FROM {IMAGE}\nENV A=b\n".encode()})
+    order = Build(dockerfile="Dockerfile", tag="conductor-gone:1", bases=(IMAGE,), keep=False)
+    built = await runtime.build(order, snapshot)
+    assert built.ok, built.output
+    with pytest.raises(Refused):
+        await engine.call("GET", "/images/conductor-gone:1/json")
+    missing = order.model_copy(update={"bases": ("localhost:1/nowhere:1",)})
+    with pytest.raises(UserError, match="is not on this engine"):
+        await runtime.build(missing, snapshot)
+
+
 # --- releases ------------------------------------------------------------------------------------
 
 

@@ -101,7 +101,7 @@ async def test_every_kind_of_question_is_recorded_and_answered_again(
     recording = await record(task, workplace(), FOUND)
     assert recording.result is not None
     assert recording.result.status == "completed"
-    assert len(recording.asked) == 13
+    assert len(recording.asked) == 14
     replayed = await replay(recording)
     assert (replayed.result, replayed.drift) == (recording.result, ())
 
