@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +40,7 @@ class Pager:
 
 
 @asynccontextmanager
-async def paging() -> AsyncIterator[Pager]:
+async def paging() -> AsyncGenerator[Pager]:
     pager = Pager()
     app = web.Application()
     app.router.add_post("/hear", pager.hear)
