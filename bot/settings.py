@@ -56,6 +56,7 @@ class ConductorConfig(BaseSettings):
     conductor_sandbox: SandboxChoice = "auto"
     conductor_sandbox_image: str | None = None
     conductor_sandbox_pull: bool = False
+    conductor_sandbox_namespace: str | None = None
     conductor_toolchains: Annotated[tuple[Path, ...], NoDecode] = ()
     conductor_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     conductor_local_target: bool = False

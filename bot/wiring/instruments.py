@@ -15,6 +15,9 @@ from pipelines.integrations.containers.docker import DockerRuntime
 from pipelines.integrations.containers.docker_sandbox import DockerOptions
 from pipelines.integrations.containers.engine import Engine
 from pipelines.integrations.containers.host import Host
+from pipelines.integrations.containers.kubernetes_api import KubernetesApi
+from pipelines.integrations.containers.kubernetes_runtime import KubernetesRuntime
+from pipelines.integrations.containers.kubernetes_sandbox import KubernetesOptions
 from pipelines.integrations.notifications.base import Notifier
 from pipelines.integrations.notifications.console import ConsoleNotifier
 from pipelines.integrations.notifications.notifiers import Notifiers
@@ -75,7 +78,22 @@ def sandboxes(around: Surroundings, engine: DockerRuntime, bubblewrap: Bubblewra
         "bubblewrap": bubblewrap,
         "host": Host(search_path=around.settings.conductor_toolchains),
     }
+    settings = around.settings
+    if settings.conductor_sandbox_namespace or settings.conductor_sandbox == "kubernetes":
+        providers["kubernetes"] = _cluster(around)
     return SandboxChoice(around.settings.conductor_sandbox, providers, around.clock)
+
+
+def _cluster(around: Surroundings) -> KubernetesRuntime:
+    """Return the cluster as a sandbox; trial jobs run there, so the operator must name it."""
+    settings, usual = around.settings, KubernetesOptions()
+    options = KubernetesOptions(
+        namespace=settings.conductor_sandbox_namespace or usual.namespace,
+        image=settings.conductor_sandbox_image,
+    )
+    runtime = KubernetesRuntime(KubernetesApi(), around.ids, around.clock, options=options)
+    around.opened.push_async_callback(runtime.close)
+    return runtime
 
 
 def observatories(around: Surroundings, store: StorageBackend) -> Observatories:

@@ -102,6 +102,25 @@ async def test_without_a_sandbox_the_reason_is_the_operators_word(opened: AsyncE
     assert "operator" in chosen.reason
 
 
+@pytest.mark.parametrize(
+    ("settings", "considered"),
+    [({}, False), ({"conductor_sandbox_namespace": "jobs"}, True)],
+)
+async def test_a_cluster_runs_jobs_only_where_the_operator_named_a_namespace(
+    opened: AsyncExitStack,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    settings: dict[str, Any],
+    considered: bool,
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    here = around(opened, **settings)
+    verdict = await sandboxes(here, docker(here), bubblewrap(here)).verdict(trusted=True)
+    assert ("kubernetes: not set up" not in verdict.info.reason) is considered
+
+
 async def test_an_observatory_belongs_to_one_tenant(opened: AsyncExitStack) -> None:
     here = around(opened, prometheus_url="http://127.0.0.1:9090", jaeger_url="http://127.0.0.1:1")
     store = MemoryBackend(here.clock)
