@@ -76,12 +76,21 @@ def taken(
         occasion=effect.occasion if created else f"deployment/{effect.deployment_id}",
         sha=run.change.head_sha if isinstance(effect, SetDeploymentStatus) else effect.sha,
         rollback=not isinstance(effect, SetDeploymentStatus) and effect.rollback,
-        revision=record.revision + 1,
+        revision=_next_revision(record, now),
         deployment_id=None if created else effect.deployment_id,
         at=now,
     )
     tenures = (*record.tenures, tenure)[-TENURES_KEPT:]
     return record.model_copy(update={"tenures": tenures, "free": False})
+
+
+def _next_revision(record: EnvironmentRecord, now: datetime) -> int:
+    """Return a higher revision than any before.
+
+    Targets remember the highest one they were given. Where nothing is on record, the store may have
+    been lost and not the target's memory, so the first one is the time, in seconds since 1970.
+    """
+    return record.revision + 1 if record.tenures else int(now.timestamp())
 
 
 def holds(record: EnvironmentRecord, run: WorkflowRun, effect: ReleaseService) -> bool:

@@ -8,11 +8,16 @@ import pytest
 from pipelines.errors import Parked, UserError
 from pipelines.model import DeploymentTrigger, Effect, Notify, StepState, WorkflowRun
 from pipelines.orchestration.acting import Refused
+from pipelines.orchestration.keys import environment_key
+from pipelines.ports import Batch, Write
 from tests.simulation.plans import AUTHOR, HEAD, OTHER, REPOSITORY, a_step
+from tests.support.clock import EPOCH
 from tests.support.forge import Crash
-from tests.unit.orchestration.yard import Yard, created, deploying, released, told
+from tests.unit.orchestration.yard import TENANT, Yard, created, deploying, released, told
 
 THIRD = "d" * 40
+FIRST = int(EPOCH.timestamp())
+"""The first revision of an environment that nothing is known of."""
 
 
 async def refused(yard: Yard, run: WorkflowRun, effect: Effect) -> str:
@@ -27,15 +32,27 @@ async def test_a_deployment_takes_its_environment_and_lets_go_of_it(yard: Yard) 
     assert number
     held = await yard.environment()
     assert held.holder
-    assert (held.holder.run_id, held.holder.deployment_id, held.revision) == ("a", number, 1)
+    assert (held.holder.run_id, held.holder.deployment_id, held.revision) == ("a", number, FIRST)
     await yard.act(run, released(run, number))
-    assert [(each.sha, each.revision) for each in yard.harbor.begun] == [(HEAD, 1)]
+    assert [(each.sha, each.revision) for each in yard.harbor.begun] == [(HEAD, FIRST)]
     await yard.act(run, told(run, number, "success"))
     free = await yard.environment()
     assert free.holder is None
     assert (free.current_sha, free.deployed_at) == (HEAD, yard.clock.now())
     assert free.last_good
     assert (free.last_good.sha, free.last_good.deployment_id, free.before) == (HEAD, number, None)
+
+
+async def test_after_the_store_was_lost_an_environment_can_be_deployed_to_again(
+    yard: Yard,
+) -> None:
+    for name in ("a", "b", "c"):
+        await yard.deploy(await yard.begun(deploying(name)))
+    before = yard.harbor.begun[-1].revision
+    await yard.inner.commit(Batch(writes=[Write(environment_key(TENANT, "staging"), None)]))
+    await yard.clock.advance(60.0)
+    await yard.deploy(await yard.begun(deploying("d")))
+    assert yard.harbor.begun[-1].revision > before, "or its target would refuse it as older"
 
 
 async def test_of_a_hundred_runs_at_once_one_deploys_and_the_others_wait(yard: Yard) -> None:
@@ -46,7 +63,7 @@ async def test_of_a_hundred_runs_at_once_one_deploys_and_the_others_wait(yard: Y
     kinds = Counter(type(outcome).__name__ for outcome in outcomes)
     assert kinds == {"Receipt": 1, "Parked": 99}
     assert len(yard.forge.done) == 1
-    assert (await yard.environment()).revision == 1
+    assert (await yard.environment()).revision == FIRST
     waiting = next(outcome for outcome in outcomes if isinstance(outcome, Parked))
     assert str(waiting) == f"Waiting for `staging`: {HEAD[:12]} is being deployed there."
     assert 0 < (waiting.until - yard.clock.now()).total_seconds() <= 60
@@ -62,7 +79,7 @@ async def test_whoever_waited_deploys_once_the_environment_is_free(yard: Yard) -
     await yard.act(first, told(first, number, "failure"))
     await yard.deploy(second)
     record = await yard.environment()
-    assert record.revision == 2
+    assert record.revision == FIRST + 1
     assert record.last_good
     assert record.last_good.sha == OTHER
 
@@ -126,14 +143,14 @@ async def test_a_rollback_takes_the_environment_over_from_its_own_step(yard: Yar
     await yard.act(bad, told(bad, first, "failure"))
     held = await yard.environment()
     assert held.holder
-    assert (held.holder.deployment_id, held.revision) == (second, 3)
+    assert (held.holder.deployment_id, held.revision) == (second, FIRST + 2)
     await yard.act(bad, released(bad, second, sha=OTHER, rollback=True))
     await yard.act(bad, told(bad, second, "success"))
     record = await yard.environment()
     assert record.current_sha == OTHER
     assert record.last_good
     assert record.last_good.sha == OTHER
-    assert [each.revision for each in yard.harbor.begun] == [1, 2, 3]
+    assert [each.revision for each in yard.harbor.begun] == [FIRST, FIRST + 1, FIRST + 2]
 
 
 async def test_what_a_rollback_led_away_from_is_never_gone_back_to(yard: Yard) -> None:
@@ -184,7 +201,7 @@ async def test_a_deed_that_is_asked_for_again_is_not_done_again(yard: Yard) -> N
     assert await yard.deploy(run) == number
     assert len(yard.harbor.asked) == 1
     assert max(yard.forge.written().values()) == 1
-    assert (await yard.environment()).revision == 1
+    assert (await yard.environment()).revision == FIRST
 
 
 async def test_dying_at_any_touch_of_a_deployment_loses_and_doubles_nothing(yard: Yard) -> None:
