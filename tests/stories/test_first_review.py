@@ -1,5 +1,7 @@
 """The first pull request: what comes in, and what people see."""
 
+import re
+
 from bot.simulator.state import CheckRun
 from tests.support.town import Town
 from tests.support.town_model import BROKEN_CART, CART, finding
@@ -54,7 +56,7 @@ async def test_without_a_file_a_repository_gets_advice_and_nothing_is_blocked(to
     assert (check.status, check.conclusion) == ("completed", "neutral")
     assert check.title == "1 new finding (1 critical)"
     assert (
-        check.summary
+        re.sub(r"\d+ tokens", "so many tokens", check.summary or "")
         == """\
 1 new finding (1 critical).
 
