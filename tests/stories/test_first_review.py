@@ -62,7 +62,7 @@ async def test_without_a_file_a_repository_gets_advice_and_nothing_is_blocked(to
 
 Looked at 1 of 1 files.
 
-1 model call with `mock:model.json`, 2395 tokens, 0.0000 USD."""
+1 model call with `mock:model.json`, so many tokens, 0.0000 USD."""
     )
     assert buttons(check) == ["Retry"]
     (annotation,) = check.annotations
