@@ -64,7 +64,7 @@ Looked at 1 of 1 files.
 
 1 model call with `mock:model.json`, so many tokens, 0.0000 USD."""
     )
-    assert buttons(check) == ["Retry"]
+    assert buttons(check) == ["Retry", "Fix this"]
     (annotation,) = check.annotations
     assert annotation == {
         "path": "shop/cart.py",
