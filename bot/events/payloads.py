@@ -177,6 +177,13 @@ class PullRequestEvent(Payload):
         return self
 
 
+class PushedCommit(Payload):
+    """A commit of a push; ``message`` may be a stranger's text."""
+
+    id: RealSha
+    message: str
+
+
 class PushEvent(Payload):
     """`push`."""
 
@@ -186,6 +193,7 @@ class PushEvent(Payload):
     created: bool
     deleted: bool
     forced: bool
+    commits: list[PushedCommit] = []
 
 
 class DeploymentPart(Payload):

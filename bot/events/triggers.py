@@ -1,5 +1,6 @@
 """What a delivery means: a table from event to one small pure function."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypedDict
@@ -22,6 +23,7 @@ from bot.events.payloads import (
     IssueCommentEvent,
     IssuesEvent,
     PullRequestEvent,
+    PushedCommit,
     PushEvent,
     ReviewCommentEvent,
     actor_of,
@@ -36,8 +38,15 @@ from pipelines.model import (
     PullRequestTrigger,
     PushTrigger,
     Repository,
+    Revert,
     Trigger,
 )
+
+MAX_REVERTS = 3
+"""Reverted commits that one push is asked about; whoever takes back more teaches by the first."""
+_MAX_HEADLINE = 200
+_REVERTS = re.compile(r"\bThis reverts commit ([0-9a-f]{40}(?:[0-9a-f]{24})?)\b")
+"""What ``git revert`` writes: https://git-scm.com/docs/git-revert"""
 
 
 class _Shared(TypedDict):
@@ -140,7 +149,20 @@ def _push(payload: JsonDict, setting: _Setting) -> Trigger | Ignored:
         after=push.after,
         created=push.created,
         forced=push.forced,
+        reverts=_reverts(push.commits),
     )
+
+
+def _reverts(commits: list[PushedCommit]) -> tuple[Revert, ...]:
+    """Return which earlier commits these say they revert; one that came along was never out."""
+    pushed = {commit.id for commit in commits}
+    found = dict[str, Revert]()
+    for commit in commits:
+        headline = commit.message.partition("\n")[0].strip()[:_MAX_HEADLINE]
+        for sha in _REVERTS.findall(commit.message):
+            if sha not in pushed:
+                found.setdefault(sha, Revert(sha=sha, headline=headline))
+    return tuple(found.values())[:MAX_REVERTS]
 
 
 def _deployment(payload: JsonDict, setting: _Setting) -> Trigger | Ignored:

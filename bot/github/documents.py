@@ -52,6 +52,21 @@ def contents(count: int) -> str:
 
 
 @cache
+def contributions(count: int) -> str:
+    """Return a query for who brought in ``count`` commits, each id in a variable of its own."""
+    oids = "".join(f", $o{index}: GitObjectID!" for index in range(count))
+    commits = "\n".join(
+        f"    c{index}: object(oid: $o{index}) {{ ...Contribution }}" for index in range(count)
+    )
+    shared = _fragments()
+    return (
+        f"query Contributions($owner: String!, $name: String!{oids}) {{\n"
+        f"  repository(owner: $owner, name: $name) {{\n    databaseId\n{commits}\n  }}\n}}\n\n"
+        f"{shared['Contribution']}\n\n{shared['Who']}\n"
+    )
+
+
+@cache
 def blobs(count: int) -> str:
     """Return a query for the texts of ``count`` blobs, each id in a variable of its own."""
     oids = "".join(f", $o{index}: GitObjectID!" for index in range(count))

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from bot.github.answer import as_object
 from bot.github.client import GitHubClient
+from bot.github.contributions import contributions_of
 from bot.github.documents import document
 from bot.github.errors import BadAnswer, Forbidden, NotFound
 from bot.github.feedback import own_issues
@@ -35,6 +36,7 @@ from pipelines.model import (
     Change,
     CheckTrigger,
     CommandTrigger,
+    Contribution,
     DeploymentStatusTrigger,
     DeploymentTrigger,
     FeedbackTrigger,
@@ -156,6 +158,13 @@ class GitHubSource:
             for issue in listed
             if issue.feedback and environment in (None, issue.feedback.payload.environment)
         )
+
+    async def contributions(
+        self, trigger: PushTrigger, shas: Sequence[str]
+    ) -> Sequence[Contribution]:
+        """Return who brought in these commits, in one query; what is not there is left out."""
+        client = self._github.client(trigger.repository, READ, delivery_id=trigger.delivery_id)
+        return await contributions_of(client, trigger.repository, shas)
 
     async def _change(self, trigger: Trigger) -> Change:
         client = self._github.client(trigger.repository, READ, delivery_id=trigger.delivery_id)

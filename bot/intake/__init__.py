@@ -6,12 +6,13 @@ from bot.intake.alerts import Repositories
 from bot.intake.evaluation import Evaluation
 from bot.intake.installations import Installations
 from bot.intake.intake import Intake
+from bot.intake.learning import History
 from bot.intake.orders import Orders
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.coordinator import Coordinator
 from pipelines.orchestration.standing import Standing
 from pipelines.orchestration.state import StateManager
-from pipelines.ports import Clock, Source
+from pipelines.ports import Clock
 from pipelines.stores.backend import StorageBackend
 
 __all__ = ["Intake", "build_intake"]
@@ -22,7 +23,7 @@ def build_intake(
     coordinator: Coordinator,
     state: StateManager,
     standing: Standing,
-    source: Source,
+    source: History,
     permissions: Permissions,
     store: StorageBackend,
     bus: MessageBus,

@@ -1,5 +1,6 @@
 """The intake: each accepted delivery is brought to its one terminal record."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -14,7 +15,7 @@ from bot.events.triggers import trigger_of
 from bot.intake.alerts import Repositories, alert_trigger
 from bot.intake.evaluation import Evaluation, Outcome, as_pull_request
 from bot.intake.installations import Installations
-from bot.intake.learning import is_own_fix, of_ending
+from bot.intake.learning import History, is_own_fix, of_ending, of_push
 from bot.intake.orders import Ordered, Orders
 from bot.intake.verdicts import lost
 from pipelines.errors import Ignorable
@@ -25,6 +26,7 @@ from pipelines.model import (
     CheckTrigger,
     CommandTrigger,
     PullRequestTrigger,
+    PushTrigger,
     Trigger,
     WorkflowRun,
 )
@@ -36,7 +38,7 @@ from pipelines.orchestration.dispatch import remains
 from pipelines.orchestration.error_handler import Action, Decision
 from pipelines.orchestration.leases import under_lease
 from pipelines.orchestration.standing import Standing, subject_of
-from pipelines.ports import Clock, Lease, Source, Write
+from pipelines.ports import Clock, Lease, Write
 from pipelines.stores.backend import StorageBackend, key
 
 log = structlog.get_logger(__name__)
@@ -79,7 +81,7 @@ class Intake:
         orders: Orders,
         installations: Installations,
         standing: Standing,
-        source: Source,
+        source: History,
         permissions: Permissions,
         store: StorageBackend,
         bus: MessageBus,
@@ -133,14 +135,17 @@ class Intake:
             return
         meaning = self._meaning(stored)
         _bind(stored.delivery, meaning)
+        learn = await self._taught_by(meaning)
 
         async def decide(changes: Changes) -> Ending:
             ending = await self._decide(changes, meaning)
+            learn(changes)
             changes.settle(lease)
             changes.write(self._record(stored, ending))
             return ending
 
         async def ignore(changes: Changes) -> None:
+            learn(changes)
             changes.settle(lease)
             changes.write(self._record(stored, nothing))
 
@@ -205,6 +210,14 @@ class Intake:
         at = trigger.occurred_at or self._clock.now()
         outcome = of_ending(change, trigger.actor, level, at)
         changes.learn(change.repository.tenant, *([outcome] if outcome else []))
+
+    async def _taught_by(self, meaning: Meaning) -> Callable[[Changes], None]:
+        """Return what keeps the lessons of a push, which nothing that starts from it changes."""
+        if not isinstance(meaning, PushTrigger):
+            return lambda changes: None
+        bot_id, now = self._identity.bot_user_id, self._clock.now()
+        outcomes = await of_push(meaning, self._source, bot_id, now)
+        return lambda changes: changes.learn(meaning.repository.tenant, *outcomes)
 
     async def _alerts(self, changes: Changes, called: Alerts) -> Ending:
         """Start what each alert starts; one that nothing can be done about stops no other."""

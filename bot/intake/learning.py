@@ -1,13 +1,32 @@
 """What people teach by what they do to Conductor's work, as outcomes for the Knowledge Base."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol
+
+import structlog
 
 from bot.commands.permissions import Level
 from bot.events.own import OWN_BRANCHES
-from pipelines.model import Actor, Change, Dismissal, Outcome
+from pipelines.errors import ConductorError
+from pipelines.model import (
+    Actor,
+    BroughtBy,
+    Change,
+    Contribution,
+    Dismissal,
+    Outcome,
+    PushTrigger,
+    Revert,
+)
+from pipelines.ports import Source
+
+log = structlog.get_logger(__name__)
 
 MAX_WHY = 1000
 _MAX_SUBJECT = 300
+_RUN_TRAILER = "Conductor-Run: "
+"""Starts the line of a commit of ours that names its run."""
 _MAX_PATHS = 50
 
 
@@ -53,3 +72,63 @@ def of_ending(change: Change, closer: Actor, level: Level, at: datetime) -> Outc
         source=f"pr/{change.number}",
         at=at,
     )
+
+
+class History(Source, Protocol):
+    """A source that also knows who brought in a commit."""
+
+    async def contributions(
+        self, trigger: PushTrigger, shas: Sequence[str]
+    ) -> Sequence[Contribution]:
+        """Return who brought in these commits of the trigger's repository."""
+        ...
+
+
+async def of_push(
+    trigger: PushTrigger, history: History, bot_id: int, at: datetime
+) -> tuple[Outcome, ...]:
+    """Return what a person's push to the default branch teaches by what it takes back.
+
+    The push only says which commits to ask about. What could not be learnt is no reason to do
+    nothing else about the push, so a question that fails teaches nothing.
+    """
+    by_person = trigger.actor.type == "User" and trigger.actor.id != bot_id
+    on_default = trigger.branch == trigger.repository.default_branch
+    if not (trigger.reverts and by_person and on_default):
+        return ()
+    said = {revert.sha: revert for revert in trigger.reverts}
+    try:
+        found = await history.contributions(trigger, tuple(said))
+    except ConductorError as error:
+        log.warning("reverted commits not known", error=str(error))
+        return ()
+    outcomes = [_of_revert(said[each.sha], each, bot_id, at) for each in found if each.sha in said]
+    return tuple(outcome for outcome in outcomes if outcome is not None)
+
+
+def _of_revert(revert: Revert, commit: Contribution, bot_id: int, at: datetime) -> Outcome | None:
+    pushed = _has_trailer(commit.message) and commit.author_id == bot_id
+    pull = next((pull for pull in commit.pulls if _brought(pull, commit, bot_id)), None)
+    if not (pushed or pull):
+        return None
+    subject = pull.title if pull else commit.message.partition("\n")[0]
+    return Outcome(
+        kind="fix_reverted",
+        agent="coding",
+        subject=subject[:_MAX_SUBJECT] or "A fix",
+        why=revert.headline,
+        paths=pull.paths[:_MAX_PATHS] if pull else (),
+        source=f"revert/{revert.sha}",
+        at=at,
+    )
+
+
+def _brought(pull: BroughtBy, commit: Contribution, bot_id: int) -> bool:
+    """Whether a merged pull request of our own brought the commit, and not what a person added."""
+    here = pull.merged and not pull.from_fork and pull.head_ref.startswith(OWN_BRANCHES)
+    made_by_us = pull.merge_sha == commit.sha or _has_trailer(commit.message)
+    return here and made_by_us and pull.author.id == bot_id
+
+
+def _has_trailer(message: str) -> bool:
+    return any(line.startswith(_RUN_TRAILER) for line in message.splitlines())

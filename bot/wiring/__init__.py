@@ -74,6 +74,7 @@ class Doorway:
 
     github: GitHub
     permissions: PermissionChecker
+    source: GitHubSource
 
 
 @asynccontextmanager
@@ -129,13 +130,13 @@ async def services(
             memory=Archive(store, clock),
             tape=Tape(store),
         )
-        parts = orchestrate(outside)
+        parts, doorway = orchestrate(outside), Doorway(github, permissions, source)
         yield Services(
             store=store,
             bus=bus,
             github=github,
             orchestration=parts,
-            worker=lambda me: _worker(settings, outside, parts, Doorway(github, permissions), me),
+            worker=lambda me: _worker(settings, outside, parts, doorway, me),
         )
 
 
@@ -183,7 +184,7 @@ def _worker(
         coordinator=parts.coordinator,
         state=parts.state,
         standing=parts.standing,
-        source=outside.source,
+        source=doorway.source,
         permissions=doorway.permissions,
         store=outside.store,
         bus=outside.bus,

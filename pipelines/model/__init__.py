@@ -21,6 +21,7 @@ from pipelines.model.change import (
     PriorFinding,
 )
 from pipelines.model.commit import FileEdit, OpenPullRequest, PushCommit
+from pipelines.model.contribution import BroughtBy, Contribution
 from pipelines.model.deployment import (
     CreateDeployment,
     DeploymentStatus,
@@ -60,6 +61,7 @@ from pipelines.model.trigger import (
     PullRequestTrigger,
     PushTrigger,
     Repository,
+    Revert,
     ScheduleTrigger,
     Trigger,
 )
@@ -73,6 +75,7 @@ __all__ = [
     "Approval",
     "Artifact",
     "Breach",
+    "BroughtBy",
     "BuildResult",
     "CaseResult",
     "Change",
@@ -84,6 +87,7 @@ __all__ = [
     "CommandTrigger",
     "Conclusion",
     "ConfigFile",
+    "Contribution",
     "Coverage",
     "CreateDeployment",
     "DeploymentStatus",
@@ -132,6 +136,7 @@ __all__ = [
     "ReleaseService",
     "ReleaseState",
     "Repository",
+    "Revert",
     "RunState",
     "SandboxInfo",
     "SandboxJob",

@@ -83,6 +83,15 @@ class PullRequestTrigger(TriggerBase):
         return f"pr/{self.number}"
 
 
+class Revert(Frozen):
+    """That a pushed commit says of itself that it reverts another; its words are data."""
+
+    sha: Sha
+    """The commit that it says it reverts."""
+    headline: str = Field(default="", max_length=200)
+    """The first line of what the reverting commit says."""
+
+
 class PushTrigger(TriggerBase):
     """A branch or tag moved; ``ref`` is full (``refs/heads/main``)."""
 
@@ -92,6 +101,8 @@ class PushTrigger(TriggerBase):
     after: Sha
     created: bool = False
     forced: bool = False
+    reverts: tuple[Revert, ...] = Field(default=(), max_length=3)
+    """The first few commits that the push says it takes back; a hint."""
 
     @property
     def branch(self) -> str | None:

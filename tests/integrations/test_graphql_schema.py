@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from graphql import GraphQLSchema, build_schema, parse, validate
 
-from bot.github.documents import MAX_BLOBS, blobs, contents, document
+from bot.events.triggers import MAX_REVERTS
+from bot.github.documents import MAX_BLOBS, blobs, contents, contributions, document
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "node_modules/@octokit/graphql-schema/schema.graphql"
@@ -33,3 +34,7 @@ def test_a_document_is_valid_for_github(schema: GraphQLSchema, name: str) -> Non
 def test_the_largest_queries_for_files_are_valid_for_github(schema: GraphQLSchema) -> None:
     assert validate(schema, parse(contents(MAX_BLOBS))) == []
     assert validate(schema, parse(blobs(MAX_BLOBS))) == []
+
+
+def test_the_question_who_brought_in_commits_is_valid_for_github(schema: GraphQLSchema) -> None:
+    assert validate(schema, parse(contributions(MAX_REVERTS))) == []

@@ -19,6 +19,7 @@ from pipelines.model import (
     ChangedFile,
     ChangedFiles,
     ConfigFile,
+    Contribution,
     CreateDeployment,
     Effect,
     FileStatus,
@@ -27,6 +28,7 @@ from pipelines.model import (
     OpenIssue,
     PostComment,
     PriorFinding,
+    PushTrigger,
     React,
     Repository,
     SubmitReview,
@@ -123,6 +125,8 @@ class Forge:
     """Annotations by check name."""
     issues: list[OpenFeedback] = field(default_factory=list[OpenFeedback])
     """Open issues of the monitor."""
+    commits: dict[str, Contribution] = field(default_factory=dict[str, Contribution])
+    """Who brought in which commit, by id."""
     after_reading: Callable[[], Awaitable[None]] | None = None
 
     # Source
@@ -185,6 +189,13 @@ class Forge:
             for issue in self.issues
             if environment is None or issue.payload.environment == environment
         ]
+
+    async def contributions(
+        self, trigger: PushTrigger, shas: Sequence[str]
+    ) -> Sequence[Contribution]:
+        self.faults.point("source.contributions")
+        assert trigger.repository.id == REPOSITORY.id
+        return [self.commits[sha] for sha in shas if sha in self.commits]
 
     # Permissions
 

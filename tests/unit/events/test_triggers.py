@@ -19,6 +19,7 @@ from pipelines.model import (
     PullRequestTrigger,
     PushTrigger,
     Repository,
+    Revert,
 )
 from tests.unit.events.samples import BASE, HEAD, ISSUE, ME, ZERO, read, reason, sample
 
@@ -67,6 +68,49 @@ def test_a_new_branch_is_a_push_from_nothing() -> None:
     got = read("push", sample("push", created=True, before=ZERO))
     assert isinstance(got, PushTrigger)
     assert got.created
+
+
+def pushed(sha: str, message: str) -> dict[str, str]:
+    return {"id": sha * 40, "message": message}
+
+
+def reverts(*commits: dict[str, str]) -> tuple[Revert, ...]:
+    got = read("push", sample("push", commits=list(commits)))
+    assert isinstance(got, PushTrigger)
+    return got.reverts
+
+
+def test_a_push_names_the_earlier_commits_that_git_says_it_reverts() -> None:
+    plain = f'Revert "Fix it"\n\nThis reverts commit {"c" * 40}.\n'
+    merge = f"Undo\r\n\r\nThis reverts commit {'d' * 40}, reversing\nchanges made to {BASE}."
+    again = f"Once more\n\nThis reverts commit {'c' * 40}."
+    assert reverts(pushed("1", plain), pushed("2", merge), pushed("3", again)) == (
+        Revert(sha="c" * 40, headline='Revert "Fix it"'),
+        Revert(sha="d" * 40, headline="Undo"),
+    )
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "This reverts commit abc1234.",
+        f"This reverts commit {'C' * 40}.",
+        f"This reverts commit {'c' * 41}.",
+        f"Reverts acme/shop#{'7' * 40}",
+        f"This reverts commit {'1' * 40}.",
+    ],
+    ids=["nothing", "short", "upper case", "too long", "a button's words", "pushed with it"],
+)
+def test_what_names_no_earlier_commit_reverts_none(message: str) -> None:
+    assert reverts(pushed("1", "Fix"), pushed("2", message)) == ()
+
+
+def test_of_many_reverted_commits_the_first_few_count_and_long_headlines_are_cut() -> None:
+    message = "x" * 5000 + "".join(f"\nThis reverts commit {n:040x}." for n in range(1, 500))
+    got = reverts(pushed("a", message))
+    assert [int(revert.sha, 16) for revert in got] == [1, 2, 3]
+    assert {len(revert.headline) for revert in got} == {200}
 
 
 def test_a_deployment_and_its_status_name_environment_and_commit() -> None:

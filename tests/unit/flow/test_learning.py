@@ -7,11 +7,13 @@ import random
 import pytest
 
 from bot.commands.permissions import Level
+from bot.reporting.commits import RUN_TRAILER
 from pipelines.agents.budget import MeteredModel
 from pipelines.agents.context import AgentContext
 from pipelines.agents.review import ReviewAgent
+from pipelines.errors import Retryable
 from pipelines.integrations.llm.base import ModelRequest
-from pipelines.model import Actor, Outcome, Task, TaskResult
+from pipelines.model import Actor, BroughtBy, Contribution, Outcome, Task, TaskResult
 from pipelines.ports import Workplace
 from tests.support.agents import finding
 from tests.support.clock import VirtualClock
@@ -215,4 +217,146 @@ async def test_a_pull_request_that_is_open_again_was_not_rejected(
 ) -> None:
     await close(world, forge, still_open=True)
 
+    assert await taught(world) == []
+
+
+# --- a fix that is taken back --------------------------------------------------------------------
+
+FIX = sha("fix")
+TRAILED = f"Fix the total\n\nWhy.\n\n{RUN_TRAILER}: 01J"
+OWN_PULL = BroughtBy(
+    title="Fix the sum",
+    author=OURS,
+    head_ref="conductor/fix-issue-3-abc",
+    from_fork=False,
+    merged=True,
+    merge_sha=FIX,
+    paths=("src/sum.py",),
+)
+MERGED = Contribution(sha=FIX, message="Fix the sum (#6)", pulls=(OWN_PULL,))
+WRITTEN = Contribution(sha=FIX, message=TRAILED, author_id=OURS.id)
+UNDO = f'Revert "Fix the sum"\n\nThis reverts commit {FIX}.'
+
+
+async def push(
+    world: World, message: str = UNDO, by: Actor = ALICE, ref: str = "refs/heads/main"
+) -> None:
+    await world.deliver(
+        "push",
+        ref=ref,
+        before=sha("before"),
+        after=sha(f"after {len(world.accepted)}"),
+        created=False,
+        deleted=False,
+        forced=False,
+        commits=[{"id": sha(f"after {len(world.accepted)}"), "message": message}],
+        sender={"id": by.id, "login": by.login, "type": by.type},
+    )
+    await world.settle()
+
+
+def asked(forge: Forge) -> int:
+    return forge.faults.passed.count("source.contributions")
+
+
+@pytest.mark.parametrize(
+    ("commit", "subject", "paths"),
+    [
+        (MERGED, "Fix the sum", ("src/sum.py",)),
+        (WRITTEN, "Fix the total", ()),
+        (
+            Contribution(
+                sha=FIX,
+                message=TRAILED,
+                pulls=(OWN_PULL.model_copy(update={"merge_sha": sha("merge")}),),
+            ),
+            "Fix the sum",
+            ("src/sum.py",),
+        ),
+    ],
+    ids=["merged", "written to a branch", "of a merged pull request"],
+)
+async def test_a_person_who_reverts_our_fix_teaches_also_where_nothing_starts(
+    world: World, forge: Forge, commit: Contribution, subject: str, paths: tuple[str, ...]
+) -> None:
+    forge.commits[FIX] = commit
+    await push(world)
+    await push(world)
+
+    assert await world.runs() == []
+    (outcome,) = await taught(world)
+    assert (outcome.kind, outcome.agent) == ("fix_reverted", "coding")
+    assert (outcome.subject, outcome.paths) == (subject, paths)
+    assert (outcome.why, outcome.source) == ('Revert "Fix the sum"', f"revert/{FIX}")
+    assert asked(forge) == 2
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        Contribution(sha=FIX, message="A person's"),
+        Contribution(sha=FIX, message=TRAILED, author_id=BOB.id),
+        Contribution(sha=FIX, message="No trailer", author_id=OURS.id),
+        Contribution(sha=FIX, message=f"Not at the start: {TRAILED[:13]} {RUN_TRAILER}: 1"),
+        *(
+            MERGED.model_copy(update={"pulls": (OWN_PULL.model_copy(update=other),)})
+            for other in (
+                {"author": BOB},
+                {"merged": False},
+                {"from_fork": True},
+                {"head_ref": "topic"},
+                {"merge_sha": sha("another")},
+            )
+        ),
+    ],
+)
+async def test_who_reverts_what_is_not_ours_teaches_nothing(
+    world: World, forge: Forge, foreign: Contribution
+) -> None:
+    forge.commits[FIX] = foreign
+    await push(world)
+
+    assert asked(forge) == 1
+    assert await taught(world) == []
+
+
+async def test_a_revert_of_what_github_does_not_know_teaches_nothing(
+    world: World, forge: Forge
+) -> None:
+    await push(world)
+
+    assert asked(forge) == 1
+    assert await taught(world) == []
+
+
+@pytest.mark.parametrize(
+    ("message", "by", "ref"),
+    [
+        ("Fix the sum", ALICE, "refs/heads/main"),
+        (UNDO, STALE, "refs/heads/main"),
+        (UNDO, OURS, "refs/heads/main"),
+        (UNDO, ALICE, "refs/heads/topic"),
+        (UNDO, ALICE, "refs/tags/main"),
+    ],
+    ids=["no revert", "a bot", "ourselves", "another branch", "a tag"],
+)
+async def test_a_push_that_can_teach_nothing_asks_github_nothing(
+    world: World, forge: Forge, message: str, by: Actor, ref: str
+) -> None:
+    forge.commits[FIX] = MERGED
+    await push(world, message, by, ref)
+
+    assert asked(forge) == 0
+    assert await taught(world) == []
+
+
+async def test_a_question_that_fails_hinders_nothing_else_about_the_push(
+    world: World, forge: Forge
+) -> None:
+    forge.commits[FIX] = MERGED
+    forge.faults.plan("source.contributions", Retryable("GitHub is slow."))
+    await push(world)
+
+    assert asked(forge) == 1
+    assert forge.faults.passed.count("source.change") == 1
     assert await taught(world) == []
