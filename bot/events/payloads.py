@@ -178,10 +178,10 @@ class PullRequestEvent(Payload):
 
 
 class PushedCommit(Payload):
-    """A commit of a push; ``message`` may be a stranger's text."""
+    """A commit of a push, as far as it is told; ``message`` may be a stranger's text."""
 
-    id: RealSha
-    message: str
+    id: str = ""
+    message: str = ""
 
 
 class PushEvent(Payload):

@@ -48,12 +48,18 @@ async def sandbox(request: pytest.FixtureRequest) -> AsyncGenerator[Sandbox]:
             made: Sandbox = runtime.sandbox()
         else:
             made = await stack.enter_async_context(bubblewrap())
+        clean = await listed(made)
         yield made
-        # Whatever a program did, the next job starts clean.
-        result = await made.run(
-            SandboxJob(command="ls -A . /tmp /dev/shm", timeout_seconds=20), files()
-        )
-        assert (result.exit_code, result.output.split()) == (0, [".:", "/dev/shm:", "/tmp:"])
+        assert await listed(made) == clean, "whatever a program did, the next job starts clean"
+
+
+async def listed(sandbox: Sandbox) -> str:
+    """What lies where a job may write; a toolchain that is below /tmp is there from the start."""
+    job = SandboxJob(command="ls -A . /tmp /dev/shm", timeout_seconds=20)
+    result = await sandbox.run(job, files())
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith(".:\n\n/dev/shm:\n\n/tmp:")
+    return result.output
 
 
 # --- the programs themselves ---------------------------------------------------------------------
