@@ -17,6 +17,7 @@ from pipelines.orchestration.work import postponed
 from pipelines.ports import Batch, Clock, Lease, Write
 from pipelines.stores.backend import StorageBackend, key
 from pipelines.stores.codec import encode
+from pipelines.stores.rounds import Rounds
 
 log = structlog.get_logger(__name__)
 
@@ -46,11 +47,12 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Something done every so many seconds, and once at the start."""
+    """Something done every so many seconds, by one of all the workers unless ``everywhere``."""
 
     name: str
     seconds: float
     action: Callable[[], Awaitable[object]]
+    everywhere: bool = False
 
 
 class Dispatcher(Protocol):
@@ -82,7 +84,9 @@ class Worker:
         self._bus = bus
         self._store = store
         self._clock = clock
-        self._sweeps = (*sweeps, Sweep("heartbeat", HEARTBEAT_SECONDS, self._beat))
+        beating = Sweep("heartbeat", HEARTBEAT_SECONDS, self._beat, everywhere=True)
+        self._sweeps = (*sweeps, beating)
+        self._rounds = Rounds(store, clock, name)
         self._listener = listener
         self._stopping = asyncio.Event()
         self._running: dict[asyncio.Task[None], Lease] = {}
@@ -168,7 +172,8 @@ class Worker:
     async def _sweeping(self, sweep: Sweep) -> None:
         while not self._stopping.is_set():
             try:
-                await sweep.action()
+                if sweep.everywhere or await self._rounds.take(sweep.name, sweep.seconds):
+                    await sweep.action()
             except ConductorError as error:
                 log.warning("sweep failed", sweep=sweep.name, error=str(error))
             except Exception:

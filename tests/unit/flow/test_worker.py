@@ -153,6 +153,47 @@ async def test_a_sweep_that_fails_is_tried_again_next_time(world: World) -> None
     assert [later - earlier for earlier, later in itertools.pairwise(seen)] == [60.0, 60.0]
 
 
+async def test_a_round_is_done_by_one_of_many_workers_and_by_another_if_that_one_dies(
+    world: World,
+) -> None:
+    rounds: list[tuple[str, float]] = []
+
+    def sweeping(name: str) -> Worker:
+        async def sweep() -> None:
+            rounds.append((name, world.clock.monotonic()))
+
+        return worker(world, Sweep("storage", 60.0, sweep), name=name)
+
+    crew = {name: sweeping(name) for name in ("w1", "w2", "w3")}
+    tasks = {name: asyncio.create_task(each.run()) for name, each in crew.items()}
+    await until(world, lambda: len(rounds) == 4)
+    first = rounds[-1][0]
+    await stop(world, crew.pop(first), tasks.pop(first))
+    await until(world, lambda: len(rounds) == 6)
+    for name, each in crew.items():
+        await stop(world, each, tasks[name])
+
+    times = [at for _, at in rounds]
+    assert all(later - earlier >= 54.0 for earlier, later in itertools.pairwise(times))
+    assert first not in {name for name, _ in rounds[4:]}
+
+
+async def test_what_every_worker_does_by_itself_is_done_by_every_worker(world: World) -> None:
+    seen: set[str] = set()
+
+    def sweeping(name: str) -> Worker:
+        async def sweep() -> None:
+            seen.add(name)
+
+        return worker(world, Sweep("own", 60.0, sweep, everywhere=True), name=name)
+
+    crew = [sweeping("w1"), sweeping("w2")]
+    tasks = [asyncio.create_task(each.run()) for each in crew]
+    await until(world, lambda: len(seen) == 2)
+    for each, task in zip(crew, tasks, strict=True):
+        await stop(world, each, task)
+
+
 async def test_a_run_whose_wake_up_was_lost_ends_at_its_deadline_all_the_same(
     world: World, forge: Forge
 ) -> None:
