@@ -6,13 +6,13 @@ Only what carries a marker that we signed counts, so nobody else can start anyth
 from bot.events.filters import OUR_OWN, AppIdentity, Ignored
 from bot.github.markers import read_feedback, read_provenance
 from pipelines.model import (
+    OWN_BRANCHES,
     FeedbackTrigger,
     IssueTrigger,
     Provenance,
     PullRequestTrigger,
 )
 
-OWN_BRANCHES = "conductor/"
 _FOLLOWED = frozenset({"opened", "reopened", "synchronize", "ready_for_review"})
 
 

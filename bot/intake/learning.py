@@ -7,9 +7,10 @@ from typing import Protocol
 import structlog
 
 from bot.commands.permissions import Level
-from bot.events.own import OWN_BRANCHES
 from pipelines.errors import ConductorError
 from pipelines.model import (
+    OWN_BRANCHES,
+    RUN_TRAILER,
     Actor,
     BroughtBy,
     Change,
@@ -25,8 +26,6 @@ log = structlog.get_logger(__name__)
 
 MAX_WHY = 1000
 _MAX_SUBJECT = 300
-_RUN_TRAILER = "Conductor-Run: "
-"""Starts the line of a commit of ours that names its run."""
 _MAX_PATHS = 50
 
 
@@ -131,4 +130,4 @@ def _brought(pull: BroughtBy, commit: Contribution, bot_id: int) -> bool:
 
 
 def _has_trailer(message: str) -> bool:
-    return any(line.startswith(_RUN_TRAILER) for line in message.splitlines())
+    return any(line.startswith(f"{RUN_TRAILER}: ") for line in message.splitlines())

@@ -18,11 +18,9 @@ from bot.github.wire import Wire, parse
 from bot.reporting.messages import commit_text, headline
 from bot.reporting.outlet import Outlet
 from pipelines.errors import Retryable
-from pipelines.model import PushCommit
+from pipelines.model import OWN_BRANCHES, RUN_TRAILER, PushCommit
 from pipelines.ports import Receipt
 
-OWN_BRANCHES = "conductor/"
-RUN_TRAILER = "Conductor-Run"
 EFFECT_TRAILER = "Conductor-Effect"
 _WORKFLOWS = ".github/workflows/"
 

@@ -13,7 +13,7 @@ from bot.reporting import commits
 from bot.reporting.outlet import Outlet
 from bot.reporting.render import fit, own_markdown, plain
 from bot.reporting.wording import footer
-from pipelines.model import OpenPullRequest
+from pipelines.model import OWN_BRANCHES, OpenPullRequest
 from pipelines.ports import Receipt
 
 LABEL = "conductor"
@@ -38,8 +38,8 @@ async def open_pull(
     outlet: Outlet, effect: OpenPullRequest, *, key: bytes, repeated: bool
 ) -> Receipt:
     """Commit, open the pull request and label it; each part is found if it is there already."""
-    if not effect.commit.branch.startswith(commits.OWN_BRANCHES):
-        words = f"Conductor opens pull requests from {commits.OWN_BRANCHES}… branches only."
+    if not effect.commit.branch.startswith(OWN_BRANCHES):
+        words = f"Conductor opens pull requests from {OWN_BRANCHES}… branches only."
         return Receipt(key=effect.key, status="denied", message=words)
     pushed = await commits.push(outlet, effect.commit)
     if pushed.sha is None:

@@ -20,7 +20,13 @@ from pipelines.model.change import (
     FileStatus,
     PriorFinding,
 )
-from pipelines.model.commit import FileEdit, OpenPullRequest, PushCommit
+from pipelines.model.commit import (
+    OWN_BRANCHES,
+    RUN_TRAILER,
+    FileEdit,
+    OpenPullRequest,
+    PushCommit,
+)
 from pipelines.model.contribution import BroughtBy, Contribution
 from pipelines.model.deployment import (
     CreateDeployment,
@@ -68,6 +74,8 @@ from pipelines.model.trigger import (
 
 __all__ = [
     "GHOST",
+    "OWN_BRANCHES",
+    "RUN_TRAILER",
     "Actor",
     "AgentStatus",
     "AlertTrigger",

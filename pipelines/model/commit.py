@@ -7,6 +7,11 @@ from pydantic import Field
 
 from pipelines.model.base import Frozen, Sha
 
+OWN_BRANCHES = "conductor/"
+"""What the names of all branches begin with that Conductor makes."""
+RUN_TRAILER = "Conductor-Run"
+"""The trailer by which a commit of Conductor's names its run."""
+
 
 class FileEdit(Frozen):
     """One file as it shall be; ``content`` None deletes it."""

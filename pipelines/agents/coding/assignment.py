@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipelines.agents.fence import presentable
 from pipelines.agents.hidden import strip_comments
 from pipelines.model import (
+    OWN_BRANCHES,
     Change,
     CheckTrigger,
     CommandTrigger,
@@ -119,7 +120,7 @@ def own_branch(task: Task, slug: str) -> str:
     """Return a branch that only this step of this run has; nothing in it comes from a model."""
     run = re.sub(r"[^a-z0-9]", "", task.run_id.lower())[-10:]
     step = re.sub(r"[^a-z0-9]+", "-", task.step.lower()).strip("-") or "fix"
-    return f"conductor/{step[:60]}-{slug}-{run}"
+    return f"{OWN_BRANCHES}{step[:60]}-{slug}-{run}"
 
 
 def _request(task: Task) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from pipelines.model import (
+    OWN_BRANCHES,
     Change,
     Conclusion,
     Effect,
@@ -23,7 +24,6 @@ from pipelines.orchestration.policy.verdicts import (
 )
 from pipelines.paths import refused_content, refused_path
 
-OWN_BRANCHES = "conductor/"
 SHIPS = "devops"
 """The agent whose business are files that build and ship; each such commit needs a consent."""
 

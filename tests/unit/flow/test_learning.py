@@ -7,13 +7,12 @@ import random
 import pytest
 
 from bot.commands.permissions import Level
-from bot.reporting.commits import RUN_TRAILER
 from pipelines.agents.budget import MeteredModel
 from pipelines.agents.context import AgentContext
 from pipelines.agents.review import ReviewAgent
 from pipelines.errors import Retryable
 from pipelines.integrations.llm.base import ModelRequest
-from pipelines.model import Actor, BroughtBy, Contribution, Outcome, Task, TaskResult
+from pipelines.model import RUN_TRAILER, Actor, BroughtBy, Contribution, Outcome, Task, TaskResult
 from pipelines.ports import Workplace
 from tests.support.agents import finding
 from tests.support.clock import VirtualClock
