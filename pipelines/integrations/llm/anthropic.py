@@ -1,22 +1,17 @@
 """Anthropic's Messages API through the official SDK, which is imported at the first call."""
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import httpx2
-from pydantic import SecretStr
 
 from pipelines.integrations.llm.base import ChatMessage, ModelRequest, Part, Tool, ToolResult
 from pipelines.integrations.llm.calls import Draft
 from pipelines.integrations.llm.faults import Provider
-from pipelines.integrations.llm.http import Limits
-from pipelines.integrations.llm.prices import PriceTable
 from pipelines.integrations.llm.schema import strict
 from pipelines.integrations.llm.streaming import Answer, Stop, StreamingModel
 from pipelines.integrations.llm.untrusted import count, dig, encodable, text
-from pipelines.ports import Clock
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -42,35 +37,15 @@ _STOPS: dict[str, Stop] = {
 }
 
 
-class AnthropicModel(StreamingModel):
+class AnthropicModel(StreamingModel["AsyncAnthropic"]):
     """One model of Anthropic, or of a server that speaks its Messages API.
 
     ``temperature`` is not sent: the API refuses it for current models and the SDK has no such
     parameter any more.
     """
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        key: SecretStr,
-        base_url: str | None,
-        http: httpx2.AsyncClient,
-        clock: Clock,
-        prices: PriceTable,
-        limits: Limits,
-    ) -> None:
-        super().__init__(
-            PROVIDER, model, key=key, http=http, clock=clock, prices=prices, limits=limits
-        )
-        self._base_url = base_url or DEFAULT_URL
-        self._sdk: AsyncAnthropic | None = None
-
-    async def _client(self) -> "AsyncAnthropic":
-        if self._sdk is None:
-            # Importing the SDK takes seconds, which would stop every other task of this process.
-            self._sdk = await asyncio.to_thread(self._connect)
-        return self._sdk
+    provider = PROVIDER
+    default_url = DEFAULT_URL
 
     def _connect(self) -> "AsyncAnthropic":
         import anthropic  # noqa: PLC0415 - imported when the first call is made

@@ -4,23 +4,18 @@ Chat Completions and not Responses, because it is what compatible servers (vLLM,
 gateways) speak as well.
 """
 
-import asyncio
 import hashlib
 import json
 from typing import TYPE_CHECKING
 
 import httpx2
-from pydantic import SecretStr
 
 from pipelines.integrations.llm.base import ChatMessage, ModelRequest, Tool
 from pipelines.integrations.llm.calls import Draft
 from pipelines.integrations.llm.faults import Provider
-from pipelines.integrations.llm.http import Limits
-from pipelines.integrations.llm.prices import PriceTable
 from pipelines.integrations.llm.schema import strict
 from pipelines.integrations.llm.streaming import Answer, Stop, StreamingModel
 from pipelines.integrations.llm.untrusted import count, dig, encodable, first, items, text
-from pipelines.ports import Clock
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -41,31 +36,11 @@ _STOPS: dict[str, Stop] = {
 }
 
 
-class OpenAIModel(StreamingModel):
+class OpenAIModel(StreamingModel["AsyncOpenAI"]):
     """One model of OpenAI, or of a server that speaks its Chat Completions API."""
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        key: SecretStr,
-        base_url: str | None,
-        http: httpx2.AsyncClient,
-        clock: Clock,
-        prices: PriceTable,
-        limits: Limits,
-    ) -> None:
-        super().__init__(
-            PROVIDER, model, key=key, http=http, clock=clock, prices=prices, limits=limits
-        )
-        self._base_url = base_url or DEFAULT_URL
-        self._sdk: AsyncOpenAI | None = None
-
-    async def _client(self) -> "AsyncOpenAI":
-        if self._sdk is None:
-            # Importing the SDK takes long enough to be felt by every other task of this process.
-            self._sdk = await asyncio.to_thread(self._connect)
-        return self._sdk
+    provider = PROVIDER
+    default_url = DEFAULT_URL
 
     def _connect(self) -> "AsyncOpenAI":
         import openai  # noqa: PLC0415 - imported when the first call is made

@@ -1,9 +1,10 @@
 """What all providers' models do alike: limits, usage, cost and the meaning of failures."""
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Generic, Literal, TypeVar
 
 import httpx2
 from pydantic import SecretStr
@@ -31,6 +32,8 @@ from pipelines.integrations.llm.tokens import PER_MESSAGE, PER_TOOLS, estimate_t
 from pipelines.model import Usage
 from pipelines.ports import Clock
 
+Sdk = TypeVar("Sdk")
+"""A vendor's client."""
 Stop = Literal["end", "length", "refusal", "filtered", "tools", "other"]
 
 
@@ -49,28 +52,32 @@ class Answer:
     begun: bool = False
 
 
-class StreamingModel(LanguageModel):
+class StreamingModel(LanguageModel, Generic[Sdk]):
     """A model that is read as a stream of server-sent events; subclasses speak one vendor's SDK."""
+
+    provider: ClassVar[Provider]
+    default_url: ClassVar[str]
 
     def __init__(
         self,
-        provider: Provider,
         model: str,
         *,
         key: SecretStr,
+        base_url: str | None,
         http: httpx2.AsyncClient,
         clock: Clock,
         prices: PriceTable,
         limits: Limits,
     ) -> None:
-        self.name = f"{provider.name}:{model}"
-        self._provider = provider
+        self.name = f"{self.provider.name}:{model}"
         self._model = model
         self._key = key
         self._http = http
         self._clock = clock
         self._prices = prices
         self._limits = limits
+        self._base_url = base_url or self.default_url
+        self._sdk: Sdk | None = None
 
     @property
     def context_tokens(self) -> int:
@@ -99,11 +106,11 @@ class StreamingModel(LanguageModel):
             if not answer.begun:
                 raise
             usage = self._usage(request, answer, started)
-            raise BrokenAnswer(str(error), dependency=self._provider.name, usage=usage) from error
+            raise BrokenAnswer(str(error), dependency=self.provider.name, usage=usage) from error
         except DeadlinePassed as error:
             usage = self._usage(request, answer, started)
-            message = f"{self._provider.title} had not answered after {error.seconds:g} seconds."
-            raise BrokenAnswer(message, dependency=self._provider.name, usage=usage) from error
+            message = f"{self.provider.title} had not answered after {error.seconds:g} seconds."
+            raise BrokenAnswer(message, dependency=self.provider.name, usage=usage) from error
         finally:
             answer_limit.reset(reset)
         calls, stop = concluded(answer.calls.values(), answer.stop, request)
@@ -119,11 +126,21 @@ class StreamingModel(LanguageModel):
         """Do nothing: the HTTP client belongs to whoever made it."""
 
     @abstractmethod
+    def _connect(self) -> Sdk:
+        """Import the SDK and return a client that is ready to use."""
+
+    async def _client(self) -> Sdk:
+        if self._sdk is None:
+            # Importing an SDK takes seconds, which would stop every other task of this process.
+            self._sdk = await asyncio.to_thread(self._connect)
+        return self._sdk
+
+    @abstractmethod
     async def _stream(self, request: ModelRequest, answer: Answer) -> None:
         """Ask, and write into ``answer`` what arrives; raise only ConductorErrors."""
 
     def _passing(self, what: str) -> Retryable:
-        return Retryable(f"{self._provider.title} {what}.", dependency=self._provider.name)
+        return Retryable(f"{self.provider.title} {what}.", dependency=self.provider.name)
 
     def _unreachable(self, error: BaseException) -> Retryable:
         """Say which link broke; a vendor's connection error hides the real one as its cause."""
@@ -136,7 +153,7 @@ class StreamingModel(LanguageModel):
 
     def _refused(self, status: int, body: object, headers: Mapping[str, str]) -> ConductorError:
         refused = refusal(status, body, headers, self._clock, secret=self._key.get_secret_value())
-        return as_error(refused, self._provider, self._model)
+        return as_error(refused, self.provider, self._model)
 
     async def _require_events(self, response: httpx2.Response) -> None:
         """Raise for a 200 that is no event stream: an error object, or a page of some proxy."""
@@ -149,7 +166,7 @@ class StreamingModel(LanguageModel):
         except (ValueError, RecursionError):
             raise self._passing(
                 f"answered with {kind.split(';')[0][:40] or 'an unknown type'!r} "
-                f"instead of a stream: check {self._provider.url_variable} if you set it"
+                f"instead of a stream: check {self.provider.url_variable} if you set it"
             ) from None
         raise self._refused(response.status_code, body, response.headers)
 
