@@ -15,6 +15,7 @@ from tests.support.workplace import NO_SANDBOX, MemoryWorkplace
 from tests.unit.agents.coding import material as coding
 from tests.unit.agents.deploying import estate as deploying
 from tests.unit.agents.devops import material as shipping
+from tests.unit.agents.ground import pull
 from tests.unit.agents.material import change, review_task
 from tests.unit.agents.monitor import plant as watching
 from tests.unit.agents.testdata.test_agent import ORDERS
@@ -131,13 +132,11 @@ def failing_at_first() -> MemoryWorkplace:
 CODING: dict[str, Maker] = {
     "coding mends an issue": lambda: some_code(*WELL),
     "coding mends what the monitor saw": lambda: some_code(*WELL, trigger=coding.feedback()),
-    "coding obeys a command": lambda: some_code(
-        *WELL, trigger=coding.command(), subject=coding.pull()
-    ),
+    "coding obeys a command": lambda: some_code(*WELL, trigger=coding.command(), subject=pull()),
     "coding answers a button": lambda: some_code(
         *WELL,
         trigger=coding.button(),
-        subject=coding.pull(prior_findings=(coding.finding(),)),
+        subject=pull(prior_findings=(coding.finding(),)),
     ),
     "coding changes two files": lambda: some_code(
         coding.LOOK, coding.FIX, coding.create("shop/guard.py"), coding.answer()

@@ -8,7 +8,6 @@ from typing import Literal
 
 from pipelines.agents.budget import MeteredModel
 from pipelines.agents.context import AgentContext
-from pipelines.agents.review import ReviewAgent
 from pipelines.diff import split_lines
 from pipelines.integrations.llm.base import LanguageModel
 from pipelines.model import (
@@ -27,6 +26,7 @@ from pipelines.model import (
     TaskResult,
 )
 from pipelines.ports import FileText
+from tests.support.carrying import carried_out
 from tests.support.clock import VirtualClock
 from tests.support.workplace import MemoryWorkplace
 
@@ -139,12 +139,7 @@ def context_for(reader: TreeReader, model: LanguageModel, budget_usd: float = 1.
 
 async def review(reader: TreeReader, model: LanguageModel, task: Task | None = None) -> TaskResult:
     """Run one review from start to stop."""
-    task = task or review_task()
-    agent = ReviewAgent()
-    await agent.start()
-    result = await agent.execute_task(task, context_for(reader, model, task.budget_usd))
-    await agent.stop()
-    return result
+    return await carried_out(task or review_task(), reader, model)
 
 
 def posted(result: TaskResult) -> tuple[Finding, ...]:

@@ -1,16 +1,11 @@
 """Tasks, triggers and a small repository for the coding agent."""
 
 import json
-import random
 from collections.abc import Callable
 from datetime import timedelta
 
-from pipelines.agents.budget import MeteredModel
-from pipelines.agents.coding import CodingAgent
-from pipelines.agents.context import AgentContext
 from pipelines.integrations.llm.base import LanguageModel, ToolCall
 from pipelines.model import (
-    Actor,
     Breach,
     Change,
     CheckTrigger,
@@ -23,7 +18,6 @@ from pipelines.model import (
     PriorFinding,
     PullRequestTrigger,
     PushCommit,
-    Repository,
     SandboxJob,
     SandboxResult,
     Severity,
@@ -31,13 +25,11 @@ from pipelines.model import (
     TaskResult,
     Trigger,
 )
+from tests.support.carrying import carried_out
 from tests.support.clock import VirtualClock
 from tests.support.models import Answer, ScriptedModel, call
 from tests.support.workplace import BUBBLEWRAP, MemoryWorkplace
-
-REPOSITORY = Repository(installation_id=1, id=2, owner="acme", name="shop")
-ADA = Actor(id=7, login="ada")
-HEAD, BASE = "a" * 40, "b" * 40
+from tests.unit.agents.ground import ADA, BASE, HEAD, REPOSITORY, change
 
 FILES = {
     "shop/stats.py": "def mean(values):\n    return sum(values) / len(values)\n",
@@ -72,31 +64,6 @@ def answer(outcome: str = "changed", **changes: object) -> str:
         **changes,
     }
     return json.dumps(values)
-
-
-def change(**changes: object) -> Change:
-    values: dict[str, object] = {
-        "repository": REPOSITORY,
-        "head_sha": HEAD,
-        "base_sha": BASE,
-        "base_ref": "main",
-        **changes,
-    }
-    return Change.model_validate(values)
-
-
-def pull(**changes: object) -> Change:
-    return change(
-        **{
-            "number": 5,
-            "head_ref": "feature",
-            "head_repository_id": 2,
-            "title": "Add stats",
-            "author": ADA,
-            "author_can_write": True,
-            **changes,
-        }
-    )
 
 
 def common() -> dict[str, object]:
@@ -234,19 +201,8 @@ async def code(
     clock: VirtualClock | None = None,
 ) -> TaskResult:
     """Run one task from start to stop."""
-    subject = subject or task()
     model = ScriptedModel(*model) if isinstance(model, tuple) else model
-    context = AgentContext(
-        workplace=place or Shop(),
-        model=MeteredModel(model, subject.budget_usd),
-        clock=clock or VirtualClock(),
-        rng=random.Random(4),
-    )
-    agent = CodingAgent()
-    await agent.start()
-    result = await agent.execute_task(subject, context)
-    await agent.stop()
-    return result
+    return await carried_out(subject or task(), place or Shop(), model, clock)
 
 
 def opened(result: TaskResult) -> OpenPullRequest:

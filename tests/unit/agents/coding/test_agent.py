@@ -28,7 +28,6 @@ from tests.unit.agents.coding.material import (
     Shop,
     answer,
     button,
-    change,
     code,
     command,
     create,
@@ -38,11 +37,11 @@ from tests.unit.agents.coding.material import (
     finding,
     opened,
     passes_if,
-    pull,
     pushed,
     pushed_pull,
     task,
 )
+from tests.unit.agents.ground import change, pull
 
 WELL: tuple[Answer, ...] = (LOOK, FIX, answer())
 

@@ -31,9 +31,9 @@ from tests.unit.agents.coding.material import (
     edit,
     opened,
     passes_if,
-    pull,
     task,
 )
+from tests.unit.agents.ground import pull
 
 CANARY = "ghp_" + "C4n4" * 9
 

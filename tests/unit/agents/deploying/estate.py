@@ -1,12 +1,8 @@
 """An environment with its target and its ledger, as the deploy agent meets them."""
 
-import random
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from pipelines.agents.budget import MeteredModel
-from pipelines.agents.context import AgentContext
-from pipelines.agents.deploying import DeployAgent
 from pipelines.errors import UserError
 from pipelines.integrations.llm.base import LanguageModel
 from pipelines.model import (
@@ -27,6 +23,7 @@ from pipelines.model import (
     Trigger,
 )
 from pipelines.ports import Receipt
+from tests.support.carrying import carried_out
 from tests.support.clock import EPOCH, VirtualClock
 from tests.support.forge import Faults
 from tests.support.models import ScriptedModel
@@ -248,12 +245,5 @@ async def carry_out(
 ) -> TaskResult:
     """Run the deploy agent once."""
     task = task or a_task()
-    agent = DeployAgent()
-    await agent.start()
-    context = AgentContext(
-        workplace=workplace,
-        model=MeteredModel(model or ScriptedModel("{}"), task.budget_usd),
-        clock=workplace.clock if isinstance(workplace, Estate) else BriskClock(),
-        rng=random.Random(1),
-    )
-    return await agent.execute_task(task, context)
+    clock = workplace.clock if isinstance(workplace, Estate) else BriskClock()
+    return await carried_out(task, workplace, model or ScriptedModel("{}"), clock)

@@ -1,30 +1,22 @@
 """Repositories, good and bad files, and one task from start to end for the devops agent."""
 
 import json
-import random
 from collections.abc import Mapping
 from datetime import timedelta
 
-from pipelines.agents.budget import MeteredModel
-from pipelines.agents.context import AgentContext
-from pipelines.agents.devops import DevopsAgent
 from pipelines.integrations.llm.base import LanguageModel, ToolCall
 from pipelines.model import (
-    Actor,
     Change,
     OpenPullRequest,
     PushTrigger,
-    Repository,
     Task,
     TaskResult,
 )
+from tests.support.carrying import carried_out
 from tests.support.clock import VirtualClock
 from tests.support.models import Answer, ScriptedModel, call
 from tests.support.workplace import MemoryWorkplace
-
-REPOSITORY = Repository(installation_id=1, id=2, owner="acme", name="shop")
-ADA = Actor(id=7, login="ada")
-HEAD, BASE = "a" * 40, "b" * 40
+from tests.unit.agents.ground import ADA, BASE, HEAD, REPOSITORY, change
 
 PYTHON = {
     "pyproject.toml": '[project]\nname = "shop"\nrequires-python = ">=3.12"\n',
@@ -163,30 +155,6 @@ def answer(outcome: str = "written", explanation: str = "A small image and a tes
     return json.dumps({"outcome": outcome, "explanation": explanation})
 
 
-def change(**changes: object) -> Change:
-    values: dict[str, object] = {
-        "repository": REPOSITORY,
-        "head_sha": HEAD,
-        "base_sha": BASE,
-        "base_ref": "main",
-        **changes,
-    }
-    return Change.model_validate(values)
-
-
-def pull(**changes: object) -> Change:
-    return change(
-        **{
-            "number": 5,
-            "head_ref": "feature",
-            "head_repository_id": 2,
-            "author": ADA,
-            "author_can_write": True,
-            **changes,
-        }
-    )
-
-
 def task(*kinds: str, subject: Change | None = None, **changes: object) -> Task:
     trigger = PushTrigger(
         repository=REPOSITORY,
@@ -217,20 +185,9 @@ async def ship(
     files: Mapping[str, str] | MemoryWorkplace = PYTHON,
 ) -> TaskResult:
     """Run one task from start to stop."""
-    subject = subject or task()
     model = ScriptedModel(*model) if isinstance(model, tuple) else model
     place = files if isinstance(files, MemoryWorkplace) else MemoryWorkplace(files)
-    context = AgentContext(
-        workplace=place,
-        model=MeteredModel(model, subject.budget_usd),
-        clock=VirtualClock(),
-        rng=random.Random(4),
-    )
-    agent = DevopsAgent()
-    await agent.start()
-    result = await agent.execute_task(subject, context)
-    await agent.stop()
-    return result
+    return await carried_out(subject or task(), place, model)
 
 
 def opened(result: TaskResult) -> OpenPullRequest:

@@ -22,12 +22,12 @@ from tests.unit.agents.devops.material import (
     answer,
     contents,
     opened,
-    pull,
     ship,
     task,
     write,
     written,
 )
+from tests.unit.agents.ground import pull
 
 BOTH = ("dockerfile", "github-actions")
 

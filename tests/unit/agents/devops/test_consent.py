@@ -1,15 +1,11 @@
 """What the devops agent proposed is held, agreed to by a writer, and carried out once."""
 
-import random
-
 import pytest
 
-from pipelines.agents.budget import MeteredModel
-from pipelines.agents.context import AgentContext
-from pipelines.agents.devops import DevopsAgent
 from pipelines.agents.devops.hadolint import binary
 from pipelines.model import OpenPullRequest, StepState, Task, TaskResult
 from pipelines.ports import Workplace
+from tests.support.carrying import carried_out
 from tests.support.forge import BOB, Forge, Pull, sha
 from tests.support.models import ScriptedModel
 from tests.support.world import World
@@ -33,11 +29,7 @@ async def begun() -> tuple[World, Forge, ScriptedModel]:
     world = await World.started(forge, agents=("devops",))
 
     async def work(task: Task, workplace: Workplace) -> TaskResult:
-        agent = DevopsAgent()
-        await agent.start()
-        metered = MeteredModel(model, task.budget_usd)
-        context = AgentContext(workplace, metered, world.clock, random.Random(4))
-        return await agent.execute_task(task, context)
+        return await carried_out(task, workplace, model, world.clock)
 
     world.agents.acts["devops"] = work
     await world.pull_request("opened", 5, "one")

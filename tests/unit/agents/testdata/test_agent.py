@@ -1,17 +1,14 @@
 """The step finds, plans, generates and delivers; no model can make it store what is not valid."""
 
 import json
-import random
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from pipelines.agents.budget import MeteredModel
-from pipelines.agents.context import AgentContext
-from pipelines.agents.testdata import TestDataAgent
 from pipelines.integrations.llm.base import LanguageModel
 from pipelines.model import Conclusion, Fixture, PushCommit, Task, TaskResult
+from tests.support.carrying import carried_out
 from tests.support.clock import VirtualClock
 from tests.support.models import Answer, HangingModel, ScriptedModel
 from tests.support.samples import a_change, a_trigger
@@ -47,17 +44,7 @@ async def run(
         **changes,
     }
     task = Task.model_validate(values)
-    context = AgentContext(
-        workplace=workplace or a_workplace(),
-        model=MeteredModel(model, task.budget_usd),
-        clock=VirtualClock(),
-        rng=random.Random(4),
-    )
-    agent = TestDataAgent()
-    await agent.start()
-    result = await agent.execute_task(task, context)
-    await agent.stop()
-    return result
+    return await carried_out(task, workplace or a_workplace(), model)
 
 
 def fixtures(result: TaskResult) -> dict[str, Fixture]:

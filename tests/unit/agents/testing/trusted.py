@@ -4,7 +4,6 @@ Nothing here isolates anything: only projects that are written in this folder ma
 """
 
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -13,11 +12,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pipelines.agents.budget import MeteredModel
-from pipelines.agents.context import AgentContext
-from pipelines.agents.testing.agent import TestAgent
 from pipelines.integrations.llm.base import LanguageModel
 from pipelines.model import SandboxInfo, SandboxJob, SandboxResult, Task, TaskResult
+from tests.support.carrying import carried_out
 from tests.support.clock import VirtualClock
 from tests.support.models import ScriptedModel
 from tests.support.samples import a_change, a_trigger
@@ -103,12 +100,4 @@ async def run_tests(
 ) -> TaskResult:
     """Run one test step from start to stop."""
     task = a_task(**changes)
-    meter = MeteredModel(model or ScriptedModel(NO_TESTS), task.budget_usd)
-    context = AgentContext(
-        workplace=workplace, model=meter, clock=VirtualClock(), rng=random.Random(4)
-    )
-    agent = TestAgent()
-    await agent.start()
-    result = await agent.execute_task(task, context)
-    await agent.stop()
-    return result
+    return await carried_out(task, workplace, model or ScriptedModel(NO_TESTS))
