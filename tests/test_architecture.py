@@ -19,6 +19,7 @@ CORE = ("pipelines.model", "pipelines.errors")
 SHARED = (
     *CORE,
     "pipelines.ports",
+    "pipelines.fence",
     "pipelines.globs",
     "pipelines.paths",
     "pipelines.diff",
@@ -32,6 +33,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pipelines.model": (),
     "pipelines.errors": (),
     "pipelines.ports": CORE,
+    "pipelines.fence": (*CORE, "pipelines.ports"),
     "pipelines.globs": (),
     "pipelines.paths": ("pipelines.globs",),
     "pipelines.diff": CORE,

@@ -13,6 +13,7 @@ from bot.github.answer import Answer, as_object
 from bot.github.refusals import Refusals
 from bot.github.throttle import Throttle
 from bot.github.transport import Transport, is_write, route
+from pipelines import fence
 from pipelines.ports import Clock
 
 API_VERSION = "2026-03-10"
@@ -166,6 +167,8 @@ class GitHubClient(gidgethub_httpx.GitHubAPI):
             content=write and creates_content(method, path),
         ):
             sent = {**headers, **self._own_headers(), "authorization": authorization}
+            if write:
+                fence.check()
             return authorization, await self._transport.send(method, url, sent, body)
 
     def _own_headers(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from pipelines import fence
 from pipelines.errors import Conflict, Parked, Retryable
 from pipelines.model import (
     CloseIssue,
@@ -111,6 +112,7 @@ class Acting:
             _let_go_first(known, now)
         begun = EffectRecord(run_id=run.id, at=now, version=known.version if known else 0)
         notes = await self._before(run, step, effect)
+        fence.check()
         await self._note(run, effect, begun, notes)
         repeated = known is not None or _posted_before(run, effect)
         receipt = await self._carry_out(run, step, effect, repeated=repeated)

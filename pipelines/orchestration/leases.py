@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from pipelines.errors import LeaseLost, NotStored
+from pipelines import fence
+from pipelines.errors import NotStored
+from pipelines.fence import Fence
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.ports import Clock, Lease
 
@@ -33,10 +35,13 @@ async def under_lease(
     """Return what the work returns, keeping the lease alive meanwhile.
 
     Raises LeaseLost when somebody else has the message now and NoLongerWanted when ``wanted`` says
-    no or the work was cancelled from elsewhere; the work is finished by then.
+    no or the work was cancelled from elsewhere; the work is finished by then. What the work writes
+    is held by a fence that moves with the renewals.
     """
-    working = asyncio.ensure_future(work)
-    keeping = asyncio.create_task(_keep(lease, bus, clock, wanted, seconds))
+    held = Fence(lease, clock)
+    with fence.behind(held):
+        working = asyncio.ensure_future(work)
+    keeping = asyncio.create_task(_keep(held, bus, clock, wanted, seconds))
     try:
         await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -49,17 +54,16 @@ async def under_lease(
 
 
 async def _keep(
-    lease: Lease, bus: MessageBus, clock: Clock, wanted: Wanted | None, seconds: float
+    held: Fence, bus: MessageBus, clock: Clock, wanted: Wanted | None, seconds: float
 ) -> None:
     while True:
         await clock.sleep(seconds / 3)
         try:
-            lease = await bus.renew(lease, seconds)
+            held.lease = await bus.renew(held.lease, seconds)
             if wanted is not None and not await wanted():
                 raise NoLongerWanted
         except NotStored:
-            if clock.monotonic() >= lease.expires_at:
-                raise LeaseLost(lease.message.id) from None
+            held.check()
 
 
 async def _end(*tasks: "asyncio.Future[Any]") -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from pydantic import JsonValue
 
+from pipelines import fence
 from pipelines.config.steps import MonitorOptions
 from pipelines.errors import Retryable, UserError
 from pipelines.integrations.notifications.base import Notifier
@@ -75,6 +76,7 @@ class Outlets:
             revision=revision,
             key=effect.key,
         )
+        fence.check()
         try:
             async with asyncio.timeout(TARGET_SECONDS):
                 state: ReleaseState = await target.release(release)
@@ -124,6 +126,7 @@ class Outlets:
         """Tell the operators; that a channel refuses is said, and nothing else depends on it."""
         if self._notifier is None:
             return Receipt(key=effect.key, status="done", message="No channel is set up.")
+        fence.check()
         try:
             async with asyncio.timeout(NOTIFY_SECONDS):
                 await self._notifier.send(effect)

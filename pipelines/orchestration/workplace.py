@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from pipelines import fence
 from pipelines.errors import LeaseLost, Retryable, UserError
 from pipelines.integrations.containers.base import Build, ContainerRuntime, Sandbox
 from pipelines.integrations.containers.dockerfile import NoDockerfile, images_of
@@ -83,6 +84,8 @@ class TaskWorkplace(Workplace):
         self._reader: Reader = site.source.reader(task.change)
         self._snapshots: dict[Side, asyncio.Task[Snapshot]] = {}
         self._turn = asyncio.Lock()
+        # Who asks may be a task that outlives this one, and began under another lease.
+        self._fence = fence.current()
         self._sandbox: Sandbox | SandboxInfo | None = None
 
     async def close(self) -> None:
@@ -168,7 +171,8 @@ class TaskWorkplace(Workplace):
         async with self._turn:
             run, step = await self._current()
             try:
-                return await self._site.acting.act(run, step, effect, during=True)
+                with fence.behind(self._fence):
+                    return await self._site.acting.act(run, step, effect, during=True)
             except Refused as refused:
                 return Receipt(key=effect.key, status="denied", message=refused.verdict.reason)
 
