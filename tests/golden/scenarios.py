@@ -1,10 +1,11 @@
 """What the golden histories are of: a task, its workplace and what its model says, by name."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pipelines.model import DeploymentTrigger, SandboxInfo, Task, Trigger
+from pipelines.model import DeploymentTrigger, SandboxInfo, SandboxResult, Task, Trigger
 from pipelines.ports import Workplace
 from pipelines.stores.relevance import Question, rank
 from tests.support.clock import EPOCH, VirtualClock
@@ -180,6 +181,13 @@ SCENES.update(
 
 # --- tests ---------------------------------------------------------------------------------------
 
+_NEUTRAL = {
+    "hostname": r"hostname=\"machine\"",
+    "timestamp": r"timestamp=\"2026-01-05T09:00:00+00:00\"",
+    "time": r"time=\"0.010\"",
+    "in": "in 0.01s",
+}
+_OF_THE_MACHINE = re.compile(r"\b(hostname|timestamp|time)=\\\"[^\\\"]*\\\"|\bin [\d.]+s\b")
 SUITE = {
     "shop/__init__.py": "",
     "shop/cart.py": "def count(items):\n    return len(items)\n",
@@ -189,8 +197,16 @@ SUITE = {
 }
 
 
+def neutral(result: SandboxResult) -> SandboxResult:
+    """What pytest said, without where, when and how fast it ran."""
+    return SandboxResult.model_validate_json(
+        _OF_THE_MACHINE.sub(lambda match: _NEUTRAL[match[1] or "in"], result.model_dump_json())
+    )
+
+
 def some_tests(head: dict[str, str], info: SandboxInfo | None = None) -> Scene:
     place = testing.a_workplace(SUITE, head)
+    place.on_run = lambda job: neutral(testing.execute(place, job))
     place.info = info or place.info
     return Scene(testing.a_task(options={"run": "python -m pytest -q"}), place, (testing.NO_TESTS,))
 

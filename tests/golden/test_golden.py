@@ -3,6 +3,7 @@
 If it was meant: ``python -m tests.golden.record`` and look at what changed.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from pipelines.ports import Batch
 from pipelines.replay.replay import replay_run
 from pipelines.replay.tape import Tape
 from pipelines.stores.memory import MemoryBackend
-from tests.golden.record import FOLDER, Golden, file_of
+from tests.golden.record import FOLDER, Golden, file_of, recorded
 from tests.golden.scenarios import SCENES
 from tests.support.clock import VirtualClock
 
@@ -40,6 +41,19 @@ async def test_a_run_on_record_goes_the_same_way_again(file: Path) -> None:
     assert report.engine is None, str(report.engine)
     assert step.difference is None, str(step.difference)
     assert (step.outcome, step.drift) == ("equal", ())
+
+
+async def test_a_run_of_real_tests_is_recorded_the_same_on_every_machine() -> None:
+    name = "test sees the suite pass"
+
+    again = await recorded(name)
+
+    assert f"{again.model_dump_json()}\n" == file_of(name).read_text()
+
+
+@pytest.mark.parametrize("file", HISTORIES, ids=lambda file: file.stem)
+def test_no_history_names_a_folder_of_the_machine_it_was_recorded_on(file: Path) -> None:
+    assert re.findall(r"/(?:home|root|tmp|work|Users|var)/[\w./-]*", file.read_text()) == []
 
 
 def read(file: Path) -> Golden:
