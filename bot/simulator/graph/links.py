@@ -19,8 +19,11 @@ async def associated(source: Json, info: Info, **window: Any) -> Json:
     found = [
         pull
         for pull in repo.pulls
-        if await repo.git.is_ancestor(sha, pull.head_sha)
-        and not await repo.git.is_ancestor(sha, pull.base_sha)
+        if sha == pull.merge_commit
+        or (
+            await repo.git.is_ancestor(sha, pull.head_sha)
+            and not await repo.git.is_ancestor(sha, pull.base_sha)
+        )
     ]
     return connection(found, lambda pull: pulls.pull_request(call, repo, pull))(info, **window)
 

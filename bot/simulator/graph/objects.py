@@ -4,7 +4,7 @@ import zlib
 from typing import Any
 
 from bot.simulator.auth import allows
-from bot.simulator.git import GitRepository, TreeEntry
+from bot.simulator.git import GitRepository, Signature, TreeEntry
 from bot.simulator.graph.paging import Failure, Info, connection
 from bot.simulator.protocol import Call
 from bot.simulator.state import Account, Repository
@@ -37,6 +37,19 @@ def actor(call: Call, account: Account) -> Json:
         "login": login,
         "name": account.name,
         "url": f"{call.world.base_url}/{path}",
+    }
+
+
+def git_actor(call: Call, signature: Signature) -> Json:
+    """Who a commit names as its author; ``user`` is the account of that address, an App's too."""
+    people = call.world.state.accounts.values()
+    known = next((one for one in people if one.email == signature.email), None)
+    return {
+        "name": signature.name,
+        "email": signature.email,
+        "user": {**actor(call, known), "login": known.login, "__typename": "User"}
+        if known
+        else None,
     }
 
 
@@ -139,7 +152,7 @@ async def commit(call: Call, repo: Repository, sha: str) -> Json:
         "message": record.message,
         "messageHeadline": record.message.partition("\n")[0],
         "committedDate": stamp(record.committer.at),
-        "author": {"name": record.author.name, "email": record.author.email},
+        "author": git_actor(call, record.author),
         "url": f"{repositories.html_url(call.world, repo)}/commit/{sha}",
         "tree": _tree(call, repo, record.tree),
         "file": file,

@@ -127,6 +127,10 @@ def pull_request(call: Call, repo: Repository, pull: PullRequest) -> Json:
     async def head_ref(_: Info) -> Json | None:
         return await find_ref(call, head, f"refs/heads/{pull.head_ref}") if head else None
 
+    async def merge_commit(_: Info) -> Json | None:
+        demand(call, repo, "contents=read")
+        return await commit(call, repo, pull.merge_commit) if pull.merge_commit else None
+
     return {
         "__typename": "PullRequest",
         **_numbered("PR", pull.id),
@@ -136,6 +140,7 @@ def pull_request(call: Call, repo: Repository, pull: PullRequest) -> Json:
         "lastEditedAt": stamp(pull.issue.edited_at),
         "isDraft": pull.draft,
         "merged": merged,
+        "mergeCommit": merge_commit,
         "updatedAt": stamp(pull.issue.updated_at),
         "url": _page(call, repo, "pull", pull.number),
         "headRefOid": pull.head_sha,

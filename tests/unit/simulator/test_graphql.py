@@ -149,3 +149,39 @@ async def test_a_token_without_the_permission_is_forbidden_field_by_field(hub: H
     assert {error["type"] for error in answer["errors"]} == {"FORBIDDEN"}
     assert ["repository", "defaultBranchRef", "target"] in [e["path"] for e in answer["errors"]]
     assert answer["data"]["repository"]["pullRequest"]["number"] == 1
+
+
+BROUGHT = """
+query($oid: GitObjectID!) {
+  repository(owner: "acme", name: "shop") {
+    object(oid: $oid) { ... on Commit {
+      author { user { databaseId login } }
+      associatedPullRequests(first: 5) { nodes { number mergeCommit { oid } } }
+    } }
+  }
+}
+"""
+
+
+async def test_a_commit_tells_its_author_and_the_pull_request_that_brought_it(hub: Hub) -> None:
+    pull = await hub.pull()
+    await ask(hub, COMMIT, input=commit_input(pull.head_sha, fixed="yes\n"))
+    ours, bot = pull.head_sha, hub.new_app.app.bot
+    merged = await hub.simulator.merge(hub.repo, pull, hub.bob, method="squash")
+    await hub.simulator.push(hub.repo, "main", {"more": "x\n"}, hub.alice)
+
+    async def about(sha: str | None) -> tuple[Any, Any]:
+        answer = await ask(hub, BROUGHT, oid=sha)
+        found = answer["data"]["repository"]["object"]
+        return found["author"]["user"], found["associatedPullRequests"]["nodes"]
+
+    brought = [{"number": 1, "mergeCommit": {"oid": merged}}]
+    bob = {"databaseId": hub.bob.id, "login": "bob"}
+    assert await about(merged) == (bob, brought)
+    assert await about(ours) == ({"databaseId": bot.id, "login": "conductor[bot]"}, brought)
+    alice = {"databaseId": hub.alice.id, "login": "alice"}
+    assert await about(await hub.repo.git.resolve("main")) == (alice, [])
+    narrow = await hub.token(permissions={"metadata": "read", "pull_requests": "read"})
+    body = {"query": BROUGHT, "variables": {"oid": merged}}
+    refused = (await hub.call("POST", "/graphql", body, token=narrow)).json
+    assert {error["type"] for error in refused["errors"]} == {"FORBIDDEN"}
