@@ -73,9 +73,14 @@ class ConductorConfig(BaseSettings):
     conductor_base_url: HttpUrl | None = None
     conductor_budget_usd_per_day: float = Field(default=25.0, ge=0)
     conductor_concurrency: int = Field(default=8, ge=1, le=256)
+    conductor_concurrency_per_repository: int | None = Field(default=None, ge=1, le=10_000)
+    conductor_concurrency_per_installation: int | None = Field(default=None, ge=1, le=10_000)
+    conductor_backlog: int = Field(default=20_000, ge=1, le=10_000_000)
+    conductor_backlog_mib: int = Field(default=1024, ge=1, le=1024 * 1024)
     conductor_log_level: LogLevel = "INFO"
     conductor_log_format: Literal["console", "json"] | None = None
 
+    conductor_health_port: int | None = Field(default=None, ge=0, le=65535)
     host: str | None = None
     port: int = Field(default=8080, ge=0, le=65535)
 
@@ -134,6 +139,20 @@ class ConductorConfig(BaseSettings):
         return self
 
     @property
+    def repository_cap(self) -> int:
+        """How many agents one repository may have at work; without a setting three in four.
+
+        What is left over is where another repository starts at once, however long the tasks of
+        the first one take.
+        """
+        return self.conductor_concurrency_per_repository or _share(self.conductor_concurrency, 4)
+
+    @property
+    def installation_cap(self) -> int:
+        """How many agents one installation may have at work; without a setting seven in eight."""
+        return self.conductor_concurrency_per_installation or _share(self.conductor_concurrency, 8)
+
+    @property
     def listen_host(self) -> str:
         """``HOST``; without it every interface if the platform chose ``PORT``, else loopback."""
         return self.host or ("0.0.0.0" if "PORT" in os.environ else "127.0.0.1")  # noqa: S104
@@ -167,6 +186,11 @@ class ConductorConfig(BaseSettings):
             self.gitlab_token,
         )
         return [secret.get_secret_value() for secret in fields if secret is not None]
+
+
+def _share(slots: int, parts: int) -> int:
+    """Return all slots but one part of so many, rounded up; at least one."""
+    return max(1, slots - -(-slots // parts))
 
 
 def load_settings(*, env_file: Path | None = Path(".env")) -> ConductorConfig:

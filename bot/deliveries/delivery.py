@@ -5,12 +5,39 @@ from enum import StrEnum
 from pydantic import AwareDatetime, Field
 
 from pipelines.model import Frozen
+from pipelines.ports import PATIENT, URGENT, USUAL
 
 QUEUE = "deliveries"
 """The work queue that accepted deliveries wait in."""
 
 ALERTS = "alertmanager"
 """The event of a delivery that is Alertmanager's and not GitHub's."""
+
+
+SCHEDULES = "schedule"
+"""The event of a delivery that is our own: a schedule came due, or may have changed."""
+
+_URGENT = frozenset(
+    {
+        "issue_comment",
+        "pull_request_review_comment",
+        "check_run",
+        "check_suite",
+        "installation",
+        "installation_repositories",
+    }
+)
+_PATIENT = frozenset({ALERTS, SCHEDULES})
+
+
+def priority_of(event: str) -> int:
+    """Return the priority of a delivery by its event alone; 0 goes first.
+
+    Comments and buttons are what people wait for, and an App that was removed must stop at once.
+    """
+    if event in _URGENT:
+        return URGENT
+    return PATIENT if event in _PATIENT else USUAL
 
 
 def delivery_key(guid: str) -> str:

@@ -11,9 +11,11 @@ from bot.deliveries.delivery import (
     DeliveryStatus,
     body_key,
     delivery_key,
+    priority_of,
 )
+from bot.deliveries.pressure import Pressure
 from pipelines.errors import Conflict
-from pipelines.ports import ABSENT, Batch, Clock, Journal, Message, Write
+from pipelines.ports import ABSENT, URGENT, Batch, Clock, Journal, Message, Write
 
 REMEMBERED_SECONDS = 7 * 24 * 3600.0
 """How long a delivery is recognised; GitHub redelivers for 3 days, Enterprise Server for 7."""
@@ -54,7 +56,11 @@ class Inbox:
     it again under a new one, which is why the body's digest is remembered too.
     """
 
-    def __init__(self, journal: Journal, clock: Clock, triage: Triage) -> None:
+    def __init__(
+        self, journal: Journal, clock: Clock, triage: Triage, pressure: Pressure | None = None
+    ) -> None:
+        """Without ``pressure`` there is always room, as far as the store takes it."""
+        self._pressure = pressure
         self._journal = journal
         self._clock = clock
         self._triage = triage
@@ -62,8 +68,17 @@ class Inbox:
     async def accept(self, guid: str, event: str, body: bytes) -> Accepted:
         """Store the delivery durably, or say why that is not needed.
 
-        Raises UserError for a malformed body and NotStored when it could not be stored.
+        Raises UserError for a malformed body and NotStored when it could not be stored, before
+        anything is stored if there is no room (Overloaded).
         """
+        if self._pressure is not None:
+            self._pressure.check(len(body), urgent=priority_of(event) == URGENT)
+        accepted = await self._accept(guid, event, body)
+        if self._pressure is not None and accepted.verdict is Verdict.STORED:
+            self._pressure.took(len(body))
+        return accepted
+
+    async def _accept(self, guid: str, event: str, body: bytes) -> Accepted:
         triaged = self._triage(event, guid, body)
         reason = triaged.reason
         delivery = Delivery(
@@ -75,7 +90,7 @@ class Inbox:
             finished_at=self._clock.now() if reason else None,
         )
         try:
-            await self._journal.commit(_batch(delivery, triaged.tenant, body))
+            await self._journal.commit(batch_of(delivery, triaged.tenant, body))
         except Conflict:
             return await self._seen_before(delivery, triaged.tenant, body)
         if reason:
@@ -102,7 +117,8 @@ class Inbox:
         return Accepted(Verdict.STORED)
 
 
-def _batch(delivery: Delivery, tenant: str, body: bytes) -> Batch:
+def batch_of(delivery: Delivery, tenant: str, body: bytes) -> Batch:
+    """Return what stores a new delivery, once under its GUID and once with this body."""
     seen = Write(
         key=f"digest/{hashlib.sha256(body).hexdigest()}",
         value=delivery.guid.encode(),
@@ -131,5 +147,6 @@ def _message(delivery: Delivery, tenant: str) -> Message:
         queue=QUEUE,
         tenant=tenant,
         body={"guid": delivery.guid},
+        priority=priority_of(delivery.event),
         enqueued_at=delivery.received_at,
     )

@@ -15,7 +15,7 @@ from bot.deliveries.delivery import ALERTS
 from bot.deliveries.inbox import Accepted, Inbox, Verdict
 from bot.telemetry import Metrics
 from bot.web.body import BodyReader
-from bot.web.refusal import Refused, check_media, status_of
+from bot.web.refusal import Refused, check_media, headers_of, status_of
 from pipelines.errors import ConductorError, NotStored
 
 STORE_SECONDS = 2.0
@@ -47,16 +47,19 @@ class AlertmanagerWebhook:
         """Answer 202 stored, 200 duplicate or ignored, 400, 401, 404, 413, 415, or 503."""
         if self._token is None:
             raise web.HTTPNotFound
+        headers: dict[str, str] = {}
         try:
             accepted = await self._accept(request, self._token)
             status = 202 if accepted.verdict is Verdict.STORED else 200
             result, reason = str(accepted.verdict), accepted.reason
         except ConductorError as error:
-            status, reason = status_of(error), str(error)
+            status, reason, headers = status_of(error), str(error), headers_of(error)
             result = "refused" if status != 503 else "not_stored"
         self._metrics.deliveries.labels(ALERTS, result).inc()
         _log.info("alerts_answered", status=status, result=result, reason=reason)
-        return web.json_response({"result": result, "reason": reason}, status=status)
+        return web.json_response(
+            {"result": result, "reason": reason}, status=status, headers=headers
+        )
 
     async def _accept(self, request: web.Request, token: SecretStr) -> Accepted:
         given = request.headers.getall("Authorization", [])

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from bot.deliveries.pressure import Overloaded
 from bot.web.body import BodyTooLarge
 from pipelines.errors import ConductorError, UserError
 
@@ -36,3 +37,8 @@ def status_of(error: ConductorError) -> int:
             return 400
         case _:
             return 503
+
+
+def headers_of(error: ConductorError) -> dict[str, str]:
+    """Return the headers that an error is answered with: when to come back, if that is known."""
+    return {"Retry-After": str(error.retry_after)} if isinstance(error, Overloaded) else {}

@@ -10,7 +10,7 @@ from bot.deliveries.inbox import Accepted, Inbox, Verdict
 from bot.deliveries.signature import SignatureVerifier
 from bot.telemetry import Metrics, event_label
 from bot.web.body import BodyReader
-from bot.web.refusal import Refused, check_media, status_of
+from bot.web.refusal import Refused, check_media, headers_of, status_of
 from pipelines.errors import ConductorError, NotStored
 from pipelines.ports import Clock
 
@@ -44,17 +44,20 @@ class GitHubWebhook:
         """Answer 202 stored, 200 duplicate or ignored, 400, 401, 413, 415, or 503 not stored."""
         started = self._clock.monotonic()
         event = request.headers.get("X-GitHub-Event", "")
+        headers: dict[str, str] = {}
         try:
             accepted = await self._accept(request)
             status, result, reason = _STATUS[accepted.verdict], accepted.verdict, accepted.reason
         except ConductorError as error:
-            status, reason = status_of(error), str(error)
+            status, reason, headers = status_of(error), str(error), headers_of(error)
             result = "refused" if status != 503 else "not_stored"
         self._metrics.deliveries.labels(event_label(event), str(result)).inc()
         self._metrics.acknowledgement.observe(self._clock.monotonic() - started)
         level = "info" if status < 500 else "error"
         getattr(_log, level)("delivery_answered", status=status, result=str(result), reason=reason)
-        return web.json_response({"result": str(result), "reason": reason}, status=status)
+        return web.json_response(
+            {"result": str(result), "reason": reason}, status=status, headers=headers
+        )
 
     async def _accept(self, request: web.Request) -> Accepted:
         signatures = request.headers.getall("X-Hub-Signature-256", [])

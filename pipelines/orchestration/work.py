@@ -7,7 +7,7 @@ from pydantic import Field
 
 from pipelines.model import Frozen, Step, StepState, WorkflowRun
 from pipelines.orchestration.transitions import Command, Dispatch, Publish, Report, Wake
-from pipelines.ports import Message
+from pipelines.ports import PATIENT, URGENT, USUAL, Message
 
 AGENT = "agent."
 """Prefix of the agents' queues."""
@@ -50,8 +50,8 @@ def step_at(run: WorkflowRun | None, job: Job, *states: StepState) -> Step | Non
 def priority_of(run: WorkflowRun) -> int:
     """What people wait for goes first, what a clock asked for goes last."""
     if run.trigger.kind in _URGENT:
-        return 1
-    return 8 if run.trigger.kind in _PATIENT else 4
+        return URGENT
+    return PATIENT if run.trigger.kind in _PATIENT else USUAL
 
 
 def messages_of(

@@ -4,6 +4,9 @@ from pipelines.ports.reading import FileText, Reader, Snapshot, Source, Tree, Tr
 from pipelines.ports.running import AgentRunner, Notes, Tally, Workplace
 from pipelines.ports.storage import (
     ABSENT,
+    PATIENT,
+    URGENT,
+    USUAL,
     Append,
     Batch,
     Journal,
@@ -17,6 +20,9 @@ from pipelines.ports.writing import CheckState, Receipt, Reporter
 
 __all__ = [
     "ABSENT",
+    "PATIENT",
+    "URGENT",
+    "USUAL",
     "AgentRunner",
     "Append",
     "Batch",

@@ -8,6 +8,9 @@ from pydantic import AwareDatetime, Field, JsonValue
 
 from pipelines.model import Frozen
 
+URGENT, USUAL, PATIENT = 1, 4, 8
+"""Priorities: what a person waits for, what a change brings about, what a clock or sweep does."""
+
 
 class Message(Frozen):
     """A unit of queued work; ``id`` is its identity, putting it again replaces it."""

@@ -79,6 +79,13 @@ class StorageBackend(ABC):
     async def ping(self) -> None:
         """Return if a write would be accepted now; raises ``NotStored`` with the reason if not."""
 
+    async def fullness(self) -> float:
+        """Return which share of the room that it could have the store takes, 0 to 1.
+
+        0 where nobody knows. Cheap enough to be asked each second; raises ``NotStored``.
+        """
+        return 0.0
+
     @abstractmethod
     async def close(self) -> None:
         """Finish what was accepted and release everything; safe to call twice."""

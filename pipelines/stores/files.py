@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 from pipelines.errors import NotStored, UserError
@@ -77,3 +78,9 @@ class FileLock:
         """Let somebody else have it; the empty lock file stays, as removing it would race."""
         os.ftruncate(self._file, 0)
         os.close(self._file)
+
+
+def share_of_disk(path: Path) -> float:
+    """Return which share a file has of itself and the room that is left on its disk, 0 to 1."""
+    size, free = path.stat().st_size, shutil.disk_usage(path.parent).free
+    return size / (size + free) if size else 0.0

@@ -17,7 +17,7 @@ from pipelines.ports import Append, Batch, Clock, Message, Versioned, Write
 from pipelines.stores.backend import StorageBackend
 from pipelines.stores.checks import check_batch, check_key
 from pipelines.stores.codec import decode, encode
-from pipelines.stores.files import FileLock, create_private, refuse_network_disk
+from pipelines.stores.files import FileLock, create_private, refuse_network_disk, share_of_disk
 from pipelines.stores.threads import GroupThread, Job, Outcome
 
 _LOG = logging.getLogger(__name__)
@@ -137,6 +137,13 @@ class SqliteBackend(StorageBackend):
         """Write one row durably; raises ``NotStored`` with the reason if that is impossible."""
         now = self._now()
         await self._writer.run(lambda db: db.execute(_PING, (now,)).rowcount)
+
+    async def fullness(self) -> float:
+        """Return which share the file has of what it and the free part of its disk make up."""
+        try:
+            return share_of_disk(self._path)
+        except OSError as error:
+            raise NotStored(f"The disk of {self._path} cannot be asked for its room.") from error
 
     async def close(self) -> None:
         """Finish what was accepted, fold the write-ahead log into the file, release the lock."""

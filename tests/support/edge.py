@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from bot.cli.serving import triage_alerts
 from bot.deliveries.inbox import Inbox, Triage, Triaged
+from bot.deliveries.pressure import Pressure
 from bot.deliveries.signature import SignatureVerifier
 from bot.telemetry import Metrics
 from bot.web.alerts import AlertmanagerWebhook
@@ -26,6 +27,7 @@ from pipelines.stores.memory import MemoryBackend
 from pipelines.system import SystemClock
 
 SECRET = "0123456789abcdef0123456789abcdef-current"
+ALERTS_TOKEN = "0123456789abcdef0123456789abcdef-alerts"
 DEFAULTS = Limits()
 PREVIOUS = "0123456789abcdef0123456789abcdef-previous"
 GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
@@ -69,6 +71,12 @@ class Edge:
     metrics: Metrics
     client: httpx2.AsyncClient
     checks: dict[str, Check] = field(default_factory=dict[str, Check])
+    pressure: Pressure | None = None
+
+    async def alert(self, body: bytes) -> httpx2.Response:
+        """Call as Alertmanager does."""
+        sent = {"Content-Type": "application/json", "Authorization": f"Bearer {ALERTS_TOKEN}"}
+        return await self.client.post("/webhooks/alertmanager", content=body, headers=sent)
 
     async def deliver(self, body: bytes, **changes: str | None) -> httpx2.Response:
         return await self.client.post(
@@ -84,22 +92,26 @@ async def running_edge(
     limits: Limits = DEFAULTS,
     triage: Triage = triage,
     alerts_token: SecretStr | None = None,
+    pressure: Callable[[MemoryBackend], Pressure] | None = None,
 ) -> AsyncGenerator[Edge]:
     clock = SystemClock()
     store, metrics = MemoryBackend(clock), Metrics()
     checks: dict[str, Check] = {}
+    felt = pressure(store) if pressure else None
+    if felt is not None:
+        alerts_token = SecretStr(ALERTS_TOKEN)
     webhook = GitHubWebhook(
         SignatureVerifier(SecretStr(SECRET), SecretStr(PREVIOUS)),
-        Inbox(journal or store, clock, triage),
+        Inbox(journal or store, clock, triage, felt),
         metrics,
         clock,
         bodies,
     )
     alerts = AlertmanagerWebhook(
-        alerts_token, Inbox(journal or store, clock, triage_alerts), metrics
+        alerts_token, Inbox(journal or store, clock, triage_alerts, felt), metrics
     )
     app = create_app(webhook, alerts, Health(checks, metrics))
     async with serving(app, Address("127.0.0.1", 0), limits) as address:
         base = f"http://{address.host}:{address.port}"
         async with httpx2.AsyncClient(base_url=base, trust_env=False, timeout=20) as client:
-            yield Edge(address, store, metrics, client, checks)
+            yield Edge(address, store, metrics, client, checks, felt)
