@@ -24,8 +24,9 @@ log = structlog.get_logger(__name__)
 CLAIM_SECONDS = 5.0
 """How long one claim waits for work before it looks around again."""
 HEARTBEAT_SECONDS = 10.0
-DRAIN_SECONDS = 25.0
-"""Below the 30 seconds that Heroku and Kubernetes leave between SIGTERM and SIGKILL."""
+DRAIN_SECONDS = 20.0
+"""A process must be gone in 25, which is below the 30 that Heroku and Kubernetes leave between
+SIGTERM and SIGKILL; the rest is for giving work back and for closing."""
 HEARTBEATS = "worker"
 
 

@@ -1,4 +1,4 @@
-"""``conductor serve``: web and worker in one process, durable in one SQLite file."""
+"""``conductor serve``, ``conductor web`` and ``conductor worker``: what runs on servers."""
 
 import typer
 
@@ -10,11 +10,32 @@ def serve() -> None:
 
     Example: GITHUB_APP_ID=1 GITHUB_PRIVATE_KEY_PATH=app.pem GITHUB_WEBHOOK_SECRET=… conductor serve
     """
-    from bot.cli.serving import serve_forever  # noqa: PLC0415  (keeps the other commands fast)
+    from bot.cli import serving  # noqa: PLC0415  (keeps the other commands fast)
 
-    serve_forever()
+    serving.run_forever(serving.serve)
+
+
+def web() -> None:
+    """Receive webhooks and store them for the workers; any number of processes.
+
+    Example: REDIS_URL=redis://localhost:6379/0 conductor web
+    """
+    from bot.cli import serving  # noqa: PLC0415  (keeps the other commands fast)
+
+    serving.run_forever(serving.receive)
+
+
+def worker() -> None:
+    """Work on what web processes received; any number of processes.
+
+    Example: REDIS_URL=redis://localhost:6379/0 conductor worker
+    """
+    from bot.cli import serving  # noqa: PLC0415  (keeps the other commands fast)
+
+    serving.run_forever(serving.work)
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this group's commands."""
-    app.command("serve")(serve)
+    for command in (serve, web, worker):
+        app.command(command.__name__)(command)

@@ -1,11 +1,12 @@
-"""One process that receives webhooks and works on them, from its start to its last lease."""
+"""The processes that serve, from their start to their last lease: receive, work, or both."""
 
 import asyncio
 import random
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -23,11 +24,11 @@ from bot.redactor import Redactor
 from bot.settings import ConductorConfig, load_settings
 from bot.telemetry import Metrics, logging_to
 from bot.web.alerts import AlertmanagerWebhook
-from bot.web.app import create_app
+from bot.web.app import create_app, create_health_app
 from bot.web.edge import Address, serving
 from bot.web.health import Health
 from bot.web.webhooks import GitHubWebhook
-from bot.wiring import Services, services
+from bot.wiring import Frontage, Services, frontage, services
 from bot.worker import Worker, check_heartbeat
 from pipelines.errors import Parked, Retryable, UserError
 from pipelines.integrations.observability.alerts import parse as parse_alerts
@@ -42,11 +43,31 @@ LONGEST_RETRY_SECONDS = 30.0
 _log = structlog.stdlib.get_logger("bot.cli.serving")
 
 
-def serve_forever() -> None:
-    """Serve until SIGTERM or Ctrl-C, then finish or give back what is under way."""
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What a process is given to run with."""
+
+    settings: ConductorConfig
+    redactor: Redactor
+    metrics: Metrics
+    clock: Clock
+    stopping: asyncio.Event
+    """Set when somebody asked it to end."""
+
+
+Role = Callable[[Process], Coroutine[Any, Any, None]]
+"""What a process does from its start until it is told to stop."""
+
+
+def run_forever(role: Role) -> None:
+    """Run until SIGTERM or Ctrl-C, then finish or give back what is under way."""
     settings = load_settings()
     redactor, metrics = Redactor(settings.secrets()), Metrics()
     interactive = sys.stderr.isatty()
+
+    async def run() -> None:
+        await role(Process(settings, redactor, metrics, SystemClock(), _signalled()))
+
     with logging_to(
         sys.stderr,
         level=settings.conductor_log_level,
@@ -55,10 +76,57 @@ def serve_forever() -> None:
         metrics=metrics,
     ):
         try:
-            uvloop.run(_serve(settings, redactor, metrics))
+            uvloop.run(run())
         except asyncio.CancelledError:
             _log.warning("stopped_at_once", consequence="what was under way starts again")
             sys.exit(1)
+
+
+async def serve(process: Process) -> None:
+    """Receive deliveries and work on them, in one process."""
+    async with _services(process) as parts:
+        triage = Triage()
+        app = application(process.settings, parts, process.metrics, triage, process.clock)
+        async with _counting(parts.bus, process.metrics):
+            async with _listening(app, process.settings.port, process):
+                working = asyncio.create_task(_work(process, parts, triage))
+                await _first(working, process.stopping)
+            await working
+
+
+async def receive(process: Process) -> None:
+    """Receive deliveries, on which workers in other processes work."""
+    settings, clock = process.settings, process.clock
+    _shared(settings)
+    async with frontage(
+        settings, clock=clock, redactor=process.redactor, metrics=process.metrics
+    ) as parts:
+        triage = Triage()
+        app = application(settings, parts, process.metrics, triage, clock)
+        async with _listening(app, settings.port, process):
+            triage.identity = await _introduced(process, parts.github)
+            await process.stopping.wait()
+
+
+async def work(process: Process) -> None:
+    """Work on what other processes receive."""
+    _shared(process.settings)
+    async with (
+        _services(process) as parts,
+        _counting(parts.bus, process.metrics),
+        _probed(process, parts),
+    ):
+        await _work(process, parts, Triage())
+
+
+def _shared(settings: ConductorConfig) -> None:
+    """Raise UserError unless several processes can use the store at a time."""
+    scheme = settings.conductor_storage_url.partition("://")[0]
+    if scheme in ("memory", "sqlite"):
+        raise UserError(
+            "Separate web and worker processes need a Redis that they share: set REDIS_URL, "
+            "or start `conductor serve`, which is both in one process."
+        )
 
 
 class Triage:
@@ -97,27 +165,36 @@ def _id(part: object) -> str:
     return str(number) if type(number) is int and 0 <= number < 1 << 63 else "0"
 
 
-async def _serve(settings: ConductorConfig, redactor: Redactor, metrics: Metrics) -> None:
-    clock = SystemClock()
-    stopping = _signalled()
-    async with services(
-        settings,
-        clock=clock,
-        ids=SortableIds(clock),
+def _services(process: Process) -> AbstractAsyncContextManager[Services]:
+    return services(
+        process.settings,
+        clock=process.clock,
+        ids=SortableIds(process.clock),
         rng=random.SystemRandom(),
-        redactor=redactor,
-        metrics=metrics,
-    ) as parts:
-        triage = Triage()
-        app = application(settings, parts, metrics, triage, clock)
-        listen = Address(settings.listen_host, settings.port)
-        async with _counting(parts.bus, metrics):
-            async with serving(app, listen) as address:
-                print(f"Listening on http://{address.host}:{address.port}", flush=True)
-                _log.info("listening", host=address.host, port=address.port)
-                working = asyncio.create_task(_work(settings, parts, triage, clock, stopping))
-                await _first(working, stopping)
-            await working
+        redactor=process.redactor,
+        metrics=process.metrics,
+    )
+
+
+@asynccontextmanager
+async def _listening(app: web.Application, port: int, process: Process) -> AsyncGenerator[None]:
+    """Serve the application while the context is open, and say where."""
+    async with serving(app, Address(process.settings.listen_host, port)) as address:
+        print(f"Listening on http://{address.host}:{address.port}", flush=True)
+        _log.info("listening", host=address.host, port=address.port)
+        yield
+
+
+@asynccontextmanager
+async def _probed(process: Process, parts: Frontage) -> AsyncGenerator[None]:
+    """Answer probes and Prometheus while the context is open, where the operator wants it."""
+    port = process.settings.conductor_health_port
+    if port is None:
+        yield
+        return
+    app = create_health_app(health(parts, process.metrics))
+    async with _listening(app, port, process):
+        yield
 
 
 @asynccontextmanager
@@ -132,7 +209,7 @@ async def _counting(bus: MessageBus, metrics: Metrics) -> AsyncGenerator[None]:
             await asyncio.gather(counting, return_exceptions=True)
 
 
-async def _first(working: "asyncio.Task[None]", stopping: asyncio.Event) -> None:
+async def _first(working: "asyncio.Task[Any]", stopping: asyncio.Event) -> None:
     """Return when the work has ended by itself or was told to."""
     told = asyncio.create_task(stopping.wait())
     try:
@@ -142,44 +219,53 @@ async def _first(working: "asyncio.Task[None]", stopping: asyncio.Event) -> None
 
 
 def application(
-    settings: ConductorConfig, parts: Services, metrics: Metrics, triage: Triage, clock: Clock
+    settings: ConductorConfig, parts: Frontage, metrics: Metrics, triage: Triage, clock: Clock
 ) -> web.Application:
     """Return the web application over these services."""
     secret = settings.github_webhook_secret
-    assert secret is not None, "services() has checked that it is set"
+    assert secret is not None, "frontage() has checked that it is set"
     verifier = SignatureVerifier(secret, settings.github_webhook_secret_previous)
     journal = BusJournal(parts.store, parts.bus)
     webhook = GitHubWebhook(verifier, Inbox(journal, clock, triage), metrics, clock)
     alerts = AlertmanagerWebhook(
         settings.conductor_alerts_token, Inbox(journal, clock, triage_alerts), metrics
     )
+    return create_app(webhook, alerts, health(parts, metrics))
+
+
+def health(parts: Frontage, metrics: Metrics) -> Health:
+    """Return what says whether the process is alive and ready."""
     checks = {"storage": parts.store.ping, "worker": partial(check_heartbeat, parts.store)}
-    return create_app(webhook, alerts, Health(checks, metrics, parts.bus.depth))
+    return Health(checks, metrics, parts.bus.depth)
 
 
-async def _work(
-    settings: ConductorConfig,
-    parts: Services,
-    triage: Triage,
-    clock: Clock,
-    stopping: asyncio.Event,
-) -> None:
+async def _work(process: Process, parts: Services, triage: Triage) -> None:
     """Learn who we are, then work until told to stop; deliveries are stored meanwhile."""
-    asking = asyncio.create_task(_identity(settings, parts.github, clock))
-    told = asyncio.create_task(stopping.wait())
-    await asyncio.wait({asking, told}, return_when=asyncio.FIRST_COMPLETED)
-    if not asking.done():
-        asking.cancel()
+    triage.identity = await _introduced(process, parts.github)
+    if triage.identity is None:
         return
-    triage.identity = asking.result()
     worker = parts.worker(triage.identity)
+    told = asyncio.create_task(process.stopping.wait())
     told.add_done_callback(partial(_stop, worker))
-    await worker.run()
+    try:
+        await worker.run()
+    finally:
+        told.cancel()
+
+
+async def _introduced(process: Process, github: GitHub) -> AppIdentity | None:
+    """Return who the App is, or None if the process was told to stop before GitHub answered."""
+    asking = asyncio.create_task(_identity(process.settings, github, process.clock))
+    try:
+        await _first(asking, process.stopping)
+        return asking.result() if asking.done() else None
+    finally:
+        asking.cancel()
 
 
 def _stop(worker: Worker, told: "asyncio.Task[object]") -> None:
-    del told
-    worker.stop()
+    if not told.cancelled():
+        worker.stop()
 
 
 async def _identity(settings: ConductorConfig, github: GitHub, clock: Clock) -> AppIdentity:

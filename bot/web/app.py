@@ -24,10 +24,21 @@ def create_app(
     app = web.Application(middlewares=[_guarded])
     app.router.add_post("/webhooks/github", webhook.receive)
     app.router.add_post("/webhooks/alertmanager", alerts.receive)
+    _add_health(app, health)
+    return app
+
+
+def create_health_app(health: Health) -> web.Application:
+    """Return the application of a process that receives nothing, for probes and Prometheus."""
+    app = web.Application(middlewares=[_guarded])
+    _add_health(app, health)
+    return app
+
+
+def _add_health(app: web.Application, health: Health) -> None:
     app.router.add_get("/healthz", health.live)
     app.router.add_get("/readyz", health.ready)
     app.router.add_get("/metrics", health.metrics)
-    return app
 
 
 @web.middleware

@@ -57,12 +57,19 @@ WATCHES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
-    """What one process of Conductor consists of, ready to be used."""
+class Frontage:
+    """What a process needs that receives deliveries, ready to be used."""
 
     store: StorageBackend
     bus: MessageBus
     github: GitHub
+    """For asking who we are; a process that only receives writes nothing to GitHub."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services(Frontage):
+    """What a process needs that works too, ready to be used."""
+
     orchestration: Orchestration
     worker: Callable[[AppIdentity], Worker]
     """Makes the worker once GitHub has said who the App is."""
@@ -78,6 +85,23 @@ class Doorway:
 
 
 @asynccontextmanager
+async def frontage(
+    settings: ConductorConfig, *, clock: Clock, redactor: Redactor, metrics: Metrics
+) -> AsyncGenerator[Frontage]:
+    """Open what a process needs that only receives, and close it again in order."""
+    _app(settings)  # what is missing is said before anything is opened
+    async with AsyncExitStack() as opened:
+        store = open_backend(settings.conductor_storage_url, clock)
+        opened.push_async_callback(store.close)
+        http = http_client()
+        opened.push_async_callback(http.aclose)
+        bus = LocalBus(store, clock)
+        opened.push_async_callback(bus.close)
+        await bus.start()
+        yield Frontage(store, bus, _github(settings, http, clock, redactor, metrics))
+
+
+@asynccontextmanager
 async def services(
     settings: ConductorConfig,
     *,
@@ -88,22 +112,17 @@ async def services(
     metrics: Metrics,
     runner: AgentRunner | None = None,
 ) -> AsyncGenerator[Services]:
-    """Open everything that ``conductor serve`` needs and close it again in order.
+    """Open everything that a process needs that works, and close it again in order.
 
     Agents run in a process of their own, or in ``runner`` if one is given; it is closed too.
     """
-    _app(settings)  # what is missing is said before anything is opened
     async with AsyncExitStack() as opened:
-        store = open_backend(settings.conductor_storage_url, clock)
-        opened.push_async_callback(store.close)
-        http = http_client()
-        opened.push_async_callback(http.aclose)
-        bus = LocalBus(store, clock)
-        opened.push_async_callback(bus.close)
+        front = await opened.enter_async_context(
+            frontage(settings, clock=clock, redactor=redactor, metrics=metrics)
+        )
+        store, bus, github = front.store, front.bus, front.github
         agents = runner or _agent_process(settings, clock, redactor, metrics)
         opened.push_async_callback(agents.close)
-        await bus.start()
-        github = _github(settings, http, clock, redactor, metrics)
         permissions = PermissionChecker(github, clock)
         keys, page = settings.marker_keys, base_url(settings)
         source = GitHubSource(github, permissions, clock, marker_keys=keys)

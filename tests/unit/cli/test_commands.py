@@ -26,7 +26,7 @@ def shop(tmp_path: Path) -> Checkout:
 def test_version_and_help_work_anywhere(tmp_path: Path) -> None:
     assert conductor("version", folder=tmp_path).stdout == f"conductor {__version__}\n"
     text = conductor("--help", folder=tmp_path).stdout
-    for name in ("serve", "run", "demo", "check-config", "schema", "version"):
+    for name in ("serve", "web", "worker", "run", "demo", "check-config", "schema", "version"):
         assert name in text
         assert "Example:" in conductor(name, "--help", folder=tmp_path).stdout
 
@@ -91,6 +91,8 @@ def test_run_without_a_model_says_so_and_never_claims_success(shop: Checkout) ->
         (("run", "--output", "/no/such/folder/x"), 2, "cannot be written"),
         (("check-config", "missing.yml"), 2, "cannot be read"),
         (("serve",), 2, "Set GITHUB_APP_ID, GITHUB_PRIVATE_KEY or"),
+        (("web",), 2, "need a Redis that they share: set REDIS_URL"),
+        (("worker",), 2, "need a Redis that they share: set REDIS_URL"),
         (("nonsense",), 2, "No such command"),
     ],
 )
