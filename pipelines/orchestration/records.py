@@ -55,7 +55,11 @@ class EffectRecord(Frozen):
 
     run_id: str
     """The run that began it."""
+    holder: str = ""
+    """Who began it: the same takes it up again at once, anybody else lets it finish first."""
     at: AwareDatetime
+    until: AwareDatetime | None = None
+    """When the holder's lease ends, if it is renewed; None if nobody is at work on it."""
     receipt: Receipt | None = None
     version: int = Field(default=0, ge=0)
     """The store's version when it was read; 0 for a record that is new."""
