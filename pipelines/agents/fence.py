@@ -34,5 +34,11 @@ def presentable(text: str) -> str:
     return redact(strip_hidden(text)[0])[0]
 
 
+def one_line(text: str, limit: int) -> str:
+    """Return strangers' text as one presentable line, cut with an ellipsis at the limit."""
+    line = " ".join(presentable(text).split())
+    return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
+
+
 def _defuse(match: re.Match[str]) -> str:
     return match.group().replace("<<<", "((( ").replace(">>>", " )))")

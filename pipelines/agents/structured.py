@@ -76,7 +76,7 @@ def _decoded(text: str) -> Mapping[str, object] | None:
         return None
     try:
         value: object = json.loads(
-            text[start : end + 1], object_pairs_hook=_unique, parse_constant=_refuse
+            text[start : end + 1], object_pairs_hook=unique, parse_constant=refuse
         )
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
@@ -84,14 +84,15 @@ def _decoded(text: str) -> Mapping[str, object] | None:
     return cast("Mapping[str, object]", value) if isinstance(value, dict) else None
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Refuse an object that names a key twice: which one was meant cannot be known."""
     if len(dict(pairs)) != len(pairs):
         raise ValueError("a key occurs twice")
     return dict(pairs)
 
 
-def _refuse(constant: str) -> object:
+def refuse(constant: str) -> object:
+    """Refuse NaN and the infinities, which JSON does not have."""
     raise ValueError(f"{constant} is not JSON")
 
 

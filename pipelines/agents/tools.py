@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from pipelines.agents.structured import Strict
 from pipelines.errors import ConductorError
 from pipelines.integrations.llm.base import Tool
 
@@ -18,13 +19,11 @@ class ToolError(ConductorError):
     """A call that cannot be carried out; the message is one sentence for the model."""
 
 
-class Arguments(BaseModel):
-    """The base of a tool's arguments: no coercion, no unknown fields.
+class Arguments(Strict):
+    """The base of a tool's arguments.
 
     A field that may be left out is nullable, because strict tool use makes every field required.
     """
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 A = TypeVar("A", bound=Arguments)

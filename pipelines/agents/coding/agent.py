@@ -3,23 +3,21 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pydantic import ValidationError
-
 from pipelines.agents import prompts
 from pipelines.agents.base import BaseAgent
 from pipelines.agents.coding.answer import CodingAnswer
 from pipelines.agents.coding.assignment import Assignment, Nothing, assignment_of
 from pipelines.agents.coding.outcome import could_not, propose
-from pipelines.agents.coding.report import Work, words
+from pipelines.agents.coding.report import Work
 from pipelines.agents.coding.tools import CodingTools, told
 from pipelines.agents.coding.trials import Trial, Trials
 from pipelines.agents.context import AgentContext
-from pipelines.agents.fence import Fence, presentable
+from pipelines.agents.fence import Fence, one_line, presentable
 from pipelines.agents.lessons import lessons_block
+from pipelines.agents.options import section
 from pipelines.agents.toolloop import Outcome, ToolLoop
 from pipelines.agents.workspace import Workspace
 from pipelines.config.steps import CodingOptions
-from pipelines.errors import UserError
 from pipelines.integrations.llm.base import ChatMessage, ModelRequest, Part
 from pipelines.model import FileEdit, Task, TaskResult
 
@@ -38,14 +36,14 @@ class CodingAgent(BaseAgent):
 
     def _validate_task(self, task: Task) -> None:
         super()._validate_task(task)
-        _options(task)
+        section(CodingOptions, task)
 
     async def _execute(self, task: Task, context: AgentContext) -> TaskResult:
         assignment = assignment_of(task)
         if isinstance(assignment, Nothing):
             return could_not(task, assignment.why)
         space = await Workspace.open(context.reader, protected=task.protected, ignore=task.ignore)
-        trials = await Trials.prepare(task, _options(task), context, space)
+        trials = await Trials.prepare(task, section(CodingOptions, task), context, space)
         tools = CodingTools(space, trials)
         fence = Fence(context.rng)
         request = _request(task, assignment, space, context, fence)
@@ -98,7 +96,7 @@ def _conclude(session: _Session, outcome: Outcome[CodingAnswer], trial: Trial | 
     answer = outcome.answer
     why = outcome.why
     if trial is None and answer is not None:
-        said = words(answer.headline or answer.explanation, _MAX_REASON).rstrip(".")
+        said = one_line(answer.headline or answer.explanation, _MAX_REASON).rstrip(".")
         why = f"the model says: {said}" if answer.outcome == "unable" else "nothing was changed"
     elif trial is not None and trial.verdict == "failed" and trial.ran:
         early = f"{outcome.why}, and " if outcome.why else ""
@@ -164,14 +162,3 @@ def _request(
         ),
         max_output_tokens=max(1, min(MAX_OUTPUT_TOKENS, room)),
     )
-
-
-def _options(task: Task) -> CodingOptions:
-    try:
-        return CodingOptions.model_validate(task.options)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"The option `{where}` of a coding step is wrong: {first['msg']}."
-        ) from error

@@ -1,14 +1,13 @@
 """What a coding task is about and where its commit may go, from what triggered it."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from pipelines.agents.branches import own_branch, unwritable
 from pipelines.agents.fence import presentable
 from pipelines.agents.hidden import strip_comments
 from pipelines.model import (
-    OWN_BRANCHES,
     Change,
     CheckTrigger,
     CommandTrigger,
@@ -19,7 +18,6 @@ from pipelines.model import (
     Task,
 )
 
-_BRANCH = re.compile(r"[A-Za-z0-9._/-]{1,200}")
 _MAX_TITLE = 500
 _MAX_TEXT = 8_000
 _MAX_FINDINGS = 30
@@ -99,28 +97,8 @@ def _for_code(task: Task) -> Assignment | Nothing:
     )
 
 
-def unwritable(change: Change) -> str:
-    """Return why nothing can be pushed to where the change lives, as half a sentence."""
-    if change.number is None:
-        return ""
-    if not change.open:
-        return "the pull request is closed"
-    if change.from_fork:
-        return "the pull request comes from a fork, to which Conductor does not push"
-    if not _BRANCH.fullmatch(change.head_ref):
-        return "the branch's name has characters that Conductor does not push to"
-    return ""
-
-
 def _kept(change: Change) -> tuple[str, str]:
     return (change.repository.default_branch, change.base_ref)
-
-
-def own_branch(task: Task, slug: str) -> str:
-    """Return a branch that only this step of this run has; nothing in it comes from a model."""
-    run = re.sub(r"[^a-z0-9]", "", task.run_id.lower())[-10:]
-    step = re.sub(r"[^a-z0-9]+", "-", task.step.lower()).strip("-") or "fix"
-    return f"{OWN_BRANCHES}{step[:60]}-{slug}-{run}"
 
 
 def _request(task: Task) -> str:

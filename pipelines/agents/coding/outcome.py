@@ -6,8 +6,9 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from pipelines.agents.coding.answer import CodingAnswer
-from pipelines.agents.coding.report import Work, commit_message, notes, pull_request, words
+from pipelines.agents.coding.report import Work, commit_message, notes, pull_request
 from pipelines.agents.coding.trials import Trial
+from pipelines.agents.fence import one_line
 from pipelines.agents.toolloop import Outcome
 from pipelines.model import (
     Artifact,
@@ -73,7 +74,7 @@ def could_not(
     """Return a result without effects that says why, as a clear sentence."""
     said = [f"Nothing was committed, because {why}.", *_about_refused(refused)]
     if answer is not None and answer.explanation.strip():
-        said.append(f"> In the model's words: {words(answer.explanation, _MAX_WORDS)}")
+        said.append(f"> In the model's words: {one_line(answer.explanation, _MAX_WORDS)}")
     traces = _traces(task, outcome, trial, "stopped", now) if outcome and now else ()
     return TaskResult(
         task_id=task.id,
@@ -108,7 +109,7 @@ def _effect(work: Work, edits: tuple[FileEdit, ...]) -> Effect:
 
 
 def _about_refused(refused: Sequence[str]) -> list[str]:
-    rows = [f"Refused: {words(sentence, 300)}" for sentence in refused[:_MAX_REFUSED]]
+    rows = [f"Refused: {one_line(sentence, 300)}" for sentence in refused[:_MAX_REFUSED]]
     more = len(refused) - _MAX_REFUSED
     return [*rows, *([f"Refused: {more} more writes."] if more > 0 else [])]
 

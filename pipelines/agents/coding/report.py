@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipelines.agents.coding.answer import CodingAnswer
 from pipelines.agents.coding.assignment import Assignment
 from pipelines.agents.coding.trials import Trial
-from pipelines.agents.fence import presentable
+from pipelines.agents.fence import one_line
 from pipelines.agents.workspace import FileChange
 from pipelines.model import Task
 
@@ -48,7 +48,7 @@ class Work:
     @property
     def headline(self) -> str:
         """The first line of the commit, in the model's words if there are any."""
-        said = words(self.answer.headline, _MAX_HEADLINE) if self.answer else ""
+        said = one_line(self.answer.headline, _MAX_HEADLINE) if self.answer else ""
         return said or f"Change code for {self.assignment.subject}"
 
     @property
@@ -69,7 +69,7 @@ class Work:
 
 def commit_message(work: Work) -> str:
     """Return what follows the headline."""
-    said = words(work.answer.explanation, _MAX_WORDS) if work.answer else ""
+    said = one_line(work.answer.explanation, _MAX_WORDS) if work.answer else ""
     return "\n\n".join(part for part in (said, work.sentence) if part)
 
 
@@ -97,12 +97,6 @@ def notes(work: Work) -> Iterator[str]:
         yield "Not all files of the repository were listed, so some were never looked at."
 
 
-def words(text: str, limit: int) -> str:
-    """Return a model's or a stranger's text as one line without what is hidden or secret."""
-    line = " ".join(presentable(text).split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
-
-
 def _rows(changes: Sequence[FileChange]) -> Iterator[str]:
     for change in changes[:_MAX_ROWS]:
         counts = f"+{change.additions} −{change.deletions}"  # noqa: RUF001 - a real minus sign
@@ -121,7 +115,7 @@ def _opinions(answer: CodingAnswer | None) -> Iterator[str]:
         ("Risk", answer.risk),
     ):
         if text.strip():
-            yield f"> {what}: {words(text, _MAX_WORDS)}"
+            yield f"> {what}: {one_line(text, _MAX_WORDS)}"
 
 
 def _lessons(task: Task) -> Iterator[str]:
@@ -129,8 +123,8 @@ def _lessons(task: Task) -> Iterator[str]:
         yield "Earlier outcomes that it was told:"
         for lesson in task.lessons[:_MAX_LESSONS]:
             kind = lesson.outcome.kind.replace("_", " ")
-            yield f"- {kind}: {words(lesson.outcome.subject, 200)}"
+            yield f"- {kind}: {one_line(lesson.outcome.subject, 200)}"
 
 
 def _code(text: str) -> str:
-    return words(text, 300).replace("`", "")
+    return one_line(text, 300).replace("`", "")

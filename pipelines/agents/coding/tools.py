@@ -7,7 +7,7 @@ from pydantic import Field
 
 from pipelines.agents.coding.trials import Trial, Trials
 from pipelines.agents.tools import AgentTool, AnyTool, Arguments, ToolError, head_and_tail
-from pipelines.agents.workspace import Workspace, WorkspaceError
+from pipelines.agents.workspace import Refused, Workspace
 from pipelines.agents.workspace.looking import ReadingTools
 
 _MAX_LINE = 600
@@ -83,9 +83,8 @@ class CodingTools:
     async def _write(self, path: str, work: Coroutine[Any, Any, None]) -> str:
         try:
             await work
-        except WorkspaceError as error:
-            if "cannot be written" in str(error):
-                self.refused[path] = str(error)
+        except Refused as error:
+            self.refused[path] = str(error)
             raise
         return "Done."
 

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from pipelines.agents import prompts
 from pipelines.agents.context import AgentContext
 from pipelines.agents.deploying.words import line
 from pipelines.agents.fence import Fence, presentable
+from pipelines.agents.structured import Strict
 from pipelines.errors import Parked, Retryable, UserError
 from pipelines.integrations.llm.base import ChatMessage, ModelRequest, OutputSchema, Part
 
@@ -18,10 +19,8 @@ _MAX_OUTPUT_TOKENS = 1_024
 _PATIENCE_SECONDS = 60.0
 
 
-class Explanation(BaseModel):
+class Explanation(Strict):
     """What the model makes of the log."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     quote: str = Field(min_length=1, max_length=1_000)
     explanation: str = Field(min_length=1, max_length=2_000)

@@ -1,6 +1,6 @@
 """Turns what targets and services say into lines that fit where they go."""
 
-from pipelines.agents.fence import presentable
+from pipelines.agents.fence import one_line
 
 MAX_DESCRIPTION = 140
 """GitHub's limit on the description of a deployment status."""
@@ -8,8 +8,7 @@ MAX_DESCRIPTION = 140
 
 def line(text: str, limit: int = 300) -> str:
     """Return somebody's text as one line without what is hidden or secret, cut with an ellipsis."""
-    words = " ".join(presentable(text).split())
-    return words if len(words) <= limit else words[: limit - 1].rstrip() + "…"
+    return one_line(text, limit)
 
 
 def web_address(url: str | None) -> str | None:

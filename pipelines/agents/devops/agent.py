@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pipelines.agents import prompts
 from pipelines.agents.base import BaseAgent
-from pipelines.agents.coding.assignment import unwritable
+from pipelines.agents.branches import unwritable
 from pipelines.agents.context import AgentContext
 from pipelines.agents.devops.building import Builds
 from pipelines.agents.devops.deliverables import KINDS, is_ignore_file, kind_of, there
@@ -19,7 +19,7 @@ from pipelines.agents.devops.verification import Verdict, Verifier
 from pipelines.agents.devops.writing import DevopsAnswer, WritingTools
 from pipelines.agents.fence import Fence, presentable
 from pipelines.agents.lessons import lessons_block
-from pipelines.agents.testing.options import section
+from pipelines.agents.options import section
 from pipelines.agents.toolloop import LoopLimits, Outcome, ToolLoop
 from pipelines.agents.workspace import Workspace
 from pipelines.config.steps import Deliverable, DevopsOptions

@@ -1,15 +1,13 @@
 """Rules for compose files and for GitLab CI."""
 
-import re
 from collections.abc import Iterator
 
 from pipelines.agents.devops.documents import Node, child, items, scalars, text_of, values
-from pipelines.agents.devops.problems import Problem, code, error, note, warning
+from pipelines.agents.devops.problems import SECRET_KEY, Problem, code, error, note, warning
 from pipelines.agents.devops.shell import script_problems
 from pipelines.agents.devops.workflows import image_problems
 
 _HOST_MODES = ("network_mode", "pid", "ipc", "uts", "userns_mode", "cgroup")
-_SECRET_KEY = re.compile(r"password|passwd|secret|token|api_?key|private_?key", re.IGNORECASE)
 _KEYWORDS = frozenset(
     {
         "default", "include", "stages", "variables", "workflow", "image", "services", "cache",
@@ -77,7 +75,7 @@ def _environment(name: str, environment: Node | None) -> Iterator[Problem]:
         key, _, value = text_of(each).partition("=")
         pairs.append((key, value, each))
     for key, value, node in pairs:
-        if value and "${" not in value and _SECRET_KEY.search(key) and not key.endswith("_FILE"):
+        if value and "${" not in value and SECRET_KEY.search(key) and not key.endswith("_FILE"):
             text = f"{code(key)} of {name} stands in the file; take it from the environment."
             yield warning(text, node.mark.line)
 
@@ -130,7 +128,7 @@ def _images(job: Node | None) -> Iterator[Problem]:
 
 
 def _scripts(job: Node | None) -> Iterator[Problem]:
-    holding = {name for name in values(child(job, "variables")) if _SECRET_KEY.search(name)}
+    holding = {name for name in values(child(job, "variables")) if SECRET_KEY.search(name)}
     for key in _SCRIPTS:
         for line in scalars(child(job, key)):
             yield from script_problems(text_of(line), line.mark.line, _TOKENS | holding)

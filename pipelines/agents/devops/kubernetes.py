@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipelines.agents.devops.documents import Node, child, items, text_of, values
-from pipelines.agents.devops.problems import Problem, code, error, note, warning
+from pipelines.agents.devops.problems import SECRET_KEY, Problem, code, error, note, warning
 from pipelines.agents.devops.workflows import unpinned
 
 KINDS: Mapping[str, str] = {
@@ -35,7 +35,6 @@ _SAFE_VOLUMES = frozenset(
         "ephemeral",
     }
 )
-_SECRET_KEY = re.compile(r"password|passwd|secret|token|api_?key|private_?key", re.IGNORECASE)
 
 
 def manifest_problems(documents: Sequence[Node]) -> Iterator[Problem]:
@@ -134,7 +133,7 @@ def _container(container: Node, pod: Node | None, *, serves: bool) -> Iterator[P
             yield error("`hostPort` takes a port of the node.", port.mark.line)
     for variable in items(child(container, "env")):
         key, value = (text_of(child(variable, part)) for part in ("name", "value"))
-        if value and _SECRET_KEY.search(key):
+        if value and SECRET_KEY.search(key):
             yield error(
                 f"{code(key)} stands in the manifest; take it from a Secret.", variable.mark.line
             )
@@ -196,7 +195,7 @@ def _service(document: Node, pods: Sequence[Mapping[str, str]]) -> Iterator[Prob
 
 def _config(document: Node) -> Iterator[Problem]:
     for key, value in values(child(document, "data")).items():
-        if _SECRET_KEY.search(key) and text_of(value):
+        if SECRET_KEY.search(key) and text_of(value):
             yield error(
                 f"{code(key)} stands in a ConfigMap; it belongs into a Secret.", value.mark.line
             )

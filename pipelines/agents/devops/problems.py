@@ -1,5 +1,6 @@
 """What is wrong with a file that builds or ships, as one sentence with its line."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -8,6 +9,9 @@ from pipelines.agents.fence import presentable
 
 Level = Literal["error", "warning", "note"]
 _MAX_SHOWN = 120
+
+SECRET_KEY = re.compile(r"password|passwd|secret|token|api_?key|private_?key", re.IGNORECASE)
+"""What the name of a variable says that holds a secret."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
-from pipelines.agents.coding.assignment import own_branch
-from pipelines.agents.coding.report import words
+from pipelines.agents.branches import own_branch
 from pipelines.agents.devops.deliverables import KINDS
 from pipelines.agents.devops.problems import Problem, code, errors
 from pipelines.agents.devops.stack import Stack
 from pipelines.agents.devops.survey import Survey
 from pipelines.agents.devops.verification import Verdict
 from pipelines.agents.devops.writing import DevopsAnswer
+from pipelines.agents.fence import one_line
 from pipelines.agents.workspace import FileChange
 from pipelines.config.steps import Deliverable
 from pipelines.model import (
@@ -153,12 +153,12 @@ def _about_dropped(work: Work) -> Iterator[str]:
         rows = [
             f"- {code(verdict.path)}, {problem}"
             for verdict in work.dropped
-            for problem in map(_one_line, errors(verdict.problems)[:5])
+            for problem in map(_told, errors(verdict.problems)[:5])
         ]
         yield "\n".join(["Not proposed, because the checks still fail:", *rows[:_MAX_ROWS]])
     written = {verdict.kind for verdict in work.verdicts.values()}
     rows = [
-        f"- {KINDS[name].title}: {words(sentence, 300)}"
+        f"- {KINDS[name].title}: {one_line(sentence, 300)}"
         for name in work.missing
         if name not in written
         for sentence in work.survey.wanting[name][:5]
@@ -167,12 +167,12 @@ def _about_dropped(work: Work) -> Iterator[str]:
         yield "\n".join(["Asked for and not written:", *rows[:_MAX_ROWS]])
 
 
-def _one_line(problem: Problem) -> str:
-    return words(str(problem), 500)
+def _told(problem: Problem) -> str:
+    return one_line(str(problem), 500)
 
 
 def _about_refused(work: Work) -> Iterator[str]:
-    rows = [f"- {words(sentence, 300)}" for sentence in work.refused[:10]]
+    rows = [f"- {one_line(sentence, 300)}" for sentence in work.refused[:10]]
     more = len(work.refused) - 10
     if rows:
         tail = [f"- and {more} more"] if more > 0 else []
@@ -195,7 +195,7 @@ def _opinion(work: Work) -> Iterator[str]:
     if work.why:
         yield f"The work was ended early: {work.why}."
     if work.answer is not None and work.answer.explanation.strip():
-        said = words(work.answer.explanation, _MAX_WORDS)
+        said = one_line(work.answer.explanation, _MAX_WORDS)
         yield f"In the model's words, which nobody checked:\n> {said}"
 
 

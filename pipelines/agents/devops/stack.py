@@ -8,7 +8,7 @@ from typing import cast
 
 from pipelines.agents.testing.detection import detect_all, wanted
 from pipelines.agents.testing.layout import Layout, is_own
-from pipelines.agents.workspace import Workspace, WorkspaceError
+from pipelines.agents.workspace import Workspace
 
 _MANIFESTS = (
     "Procfile", "package.json", "pyproject.toml", "requirements.txt", "setup.cfg", "go.mod",
@@ -62,10 +62,10 @@ class Stack:
 async def detect(space: Workspace) -> Stack:
     """Look at the tree, its manifests and the files that a service usually starts from."""
     paths = [path for path in space.paths if is_own(path)]
-    layouts = detect_all(space.tree, await _texts(space, wanted(space.tree)))
+    layouts = detect_all(space.tree, await space.texts(wanted(space.tree)))
     manifests = [path for path in _MANIFESTS if path in paths]
     entrances = sorted((p for p in paths if _ENTRANCES.fullmatch(p)), key=lambda p: p.count("/"))
-    texts = await _texts(space, [*manifests, *entrances[:_MAX_LOOKED_AT]])
+    texts = await space.texts([*manifests, *entrances[:_MAX_LOOKED_AT]])
     code = [text for path, text in texts.items() if path in entrances]
     found = [int(a or b) for text in code for a, b in _PORT.findall(text[:100_000])]
     return Stack(
@@ -78,17 +78,6 @@ async def detect(space: Workspace) -> Stack:
         reads_port=any(re.search(r"\bPORT\b", text) for text in code),
         ports=tuple(dict.fromkeys(port for port in found if 0 < port < 65536))[:5],
     )
-
-
-async def _texts(space: Workspace, paths: Sequence[str]) -> dict[str, str]:
-    await space.load(paths)
-    texts: dict[str, str] = {}
-    for path in paths:
-        try:
-            texts[path] = await space.text(path)
-        except WorkspaceError:
-            continue
-    return texts
 
 
 def _starts(paths: Sequence[str], texts: Mapping[str, str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pipelines.agents.devops.problems import Problem, errors, note
 from pipelines.agents.devops.stack import Stack
 from pipelines.agents.devops.verification import Verdict, Verifier
 from pipelines.agents.devops.workflows import Vouched, runs
-from pipelines.agents.workspace import Workspace, WorkspaceError
+from pipelines.agents.workspace import Workspace
 from pipelines.config.steps import Deliverable
 
 _SCRIPTED = re.compile(
@@ -58,7 +58,7 @@ class Survey:
 
 async def vouched(space: Workspace) -> Vouched:
     """Return what the workflows of the commit name; those that cannot be read name nothing."""
-    texts = await _texts(space, there(space.paths, "github-actions"))
+    texts = await space.texts(there(space.paths, "github-actions")[:MAX_FILES])
     documents: list[Node] = []
     for text in texts.values():
         try:
@@ -76,7 +76,7 @@ async def survey(
     texts: dict[str, str] = {}
     wanting: dict[Deliverable, tuple[str, ...]] = {}
     for name in asked:
-        found = await _texts(space, there(space.paths, name))
+        found = await space.texts(there(space.paths, name)[:MAX_FILES])
         texts |= found
         for path, text in found.items():
             verdicts[path] = await verifier.verify(path, name, text)
@@ -113,15 +113,3 @@ def _scripts(name: Deliverable, text: str) -> Sequence[str]:
     except Unreadable:
         return ()
     return tuple(runs(document) if name == "github-actions" else gitlab_scripts(document))
-
-
-async def _texts(space: Workspace, paths: Sequence[str]) -> dict[str, str]:
-    chosen = paths[:MAX_FILES]
-    await space.load(chosen)
-    texts: dict[str, str] = {}
-    for path in chosen:
-        try:
-            texts[path] = await space.text(path)
-        except WorkspaceError:
-            continue
-    return texts

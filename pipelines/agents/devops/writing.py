@@ -10,7 +10,7 @@ from pipelines.agents.devops.deliverables import KINDS, kind_of
 from pipelines.agents.devops.problems import code
 from pipelines.agents.structured import Strict
 from pipelines.agents.tools import AgentTool, AnyTool, Arguments, ToolError
-from pipelines.agents.workspace import Workspace, WorkspaceError
+from pipelines.agents.workspace import Refused, Workspace, WorkspaceError
 from pipelines.agents.workspace.looking import ReadingTools
 from pipelines.config.steps import Deliverable
 
@@ -65,9 +65,8 @@ class WritingTools:
         path = self._allowed(arguments.path)
         try:
             await self._space.replace(path, arguments.old, arguments.new)
-        except WorkspaceError as error:
-            if "cannot be written" in str(error):
-                self.refused[path] = str(error)
+        except Refused as error:
+            self.refused[path] = str(error)
             raise
         return "Done."
 

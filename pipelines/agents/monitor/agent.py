@@ -4,8 +4,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from pydantic import ValidationError
-
 from pipelines.agents.base import BaseAgent
 from pipelines.agents.context import AgentContext
 from pipelines.agents.monitor.recommendation import advise
@@ -15,6 +13,7 @@ from pipelines.agents.monitor.subject import subject_of
 from pipelines.agents.monitor.verification import judge
 from pipelines.agents.monitor.watch import Watch
 from pipelines.agents.monitor.watched import watched
+from pipelines.agents.options import section
 from pipelines.config.steps import MonitorOptions
 from pipelines.errors import LeaseLost, Retryable, UserError
 from pipelines.model import Breach, SignalRequest, Task, TaskResult, TraceReport
@@ -35,10 +34,10 @@ class MonitorAgent(BaseAgent):
                 "This step has no environment: name one of `environments` as its `environment`, "
                 "or let it need a step that deploys."
             )
-        _options(task)
+        section(MonitorOptions, task)
 
     async def _execute(self, task: Task, context: AgentContext) -> TaskResult:
-        options = _options(task)
+        options = section(MonitorOptions, task)
         state = await context.workplace.environment()
         began = context.clock.now()
         subject = subject_of(task, state, seconds=options.for_, now=began)
@@ -90,16 +89,6 @@ async def _traces(story: Story, breach: Breach, context: AgentContext) -> TraceR
         raise
     except (Retryable, UserError) as error:
         return TraceReport(reason=str(error))
-
-
-def _options(task: Task) -> MonitorOptions:
-    try:
-        return MonitorOptions.model_validate(task.options)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        what = first["msg"].rstrip(".")
-        raise UserError(f"This step's options are wrong at {place}: {what}.") from error
 
 
 def _latest(task: Task, now: datetime) -> datetime:

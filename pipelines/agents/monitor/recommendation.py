@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pipelines.agents import prompts
 from pipelines.agents.context import AgentContext
-from pipelines.agents.fence import Fence, presentable
+from pipelines.agents.fence import Fence, one_line, presentable
 from pipelines.agents.lessons import lessons_block
 from pipelines.agents.structured import Strict, ask
 from pipelines.errors import ConductorError, LeaseLost
@@ -73,10 +73,10 @@ async def advise(
     except DeadlinePassed:
         return Advice(obstacle="No recommendations: the model did not answer in time.")
     except ConductorError as error:
-        return Advice(obstacle=f"No recommendations: {_line(str(error))}")
+        return Advice(obstacle=f"No recommendations: {one_line(str(error), _MAX_LENGTH)}")
     if reply.answer is None:
-        return Advice(obstacle=f"No recommendations: {_line(reply.obstacle)}.")
-    lines = [_line(text) for text in reply.answer.recommendations]
+        return Advice(obstacle=f"No recommendations: {one_line(reply.obstacle, _MAX_LENGTH)}.")
+    lines = [one_line(text, _MAX_LENGTH) for text in reply.answer.recommendations]
     usable = tuple(dict.fromkeys(text for text in lines if text and not _UNWANTED.search(text)))
     return Advice(usable[:MOST], "" if usable else "No recommendations: the model gave none.")
 
@@ -133,9 +133,3 @@ def _diff(listing: ChangedFiles) -> str:
         left -= len(text)
         parts.append(text)
     return "\n".join(parts)
-
-
-def _line(text: str) -> str:
-    """Return the model's text as one short plain line."""
-    words = " ".join(presentable(text).split())
-    return words if len(words) <= _MAX_LENGTH else words[: _MAX_LENGTH - 1].rstrip() + "…"

@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, ValidationError
 
+from pipelines.agents.structured import MAX_CHARACTERS, Strict, refuse, unique
 from pipelines.errors import ConductorError
 from pipelines.integrations.llm.base import OutputSchema
 
-MAX_CHARACTERS = 1_000_000
 _MAX_VALUES = 2_000
 _MAX_ERRORS = 12
 
@@ -27,10 +27,6 @@ Category = Literal[
 ]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
 def _encodable(text: str) -> str:
     """Refuse lone surrogates, which JSON can carry in but nothing can carry out."""
     text.encode()
@@ -40,7 +36,7 @@ def _encodable(text: str) -> str:
 Text = Annotated[str, AfterValidator(_encodable)]
 
 
-class ProposedFinding(_Strict):
+class ProposedFinding(Strict):
     """One finding, as the model proposes it."""
 
     path: Text
@@ -54,7 +50,7 @@ class ProposedFinding(_Strict):
     suggestion: Text | None
 
 
-class ReviewAnswer(_Strict):
+class ReviewAnswer(Strict):
     """All findings of a review."""
 
     findings: list[ProposedFinding]
@@ -107,7 +103,7 @@ def _finding(item: object) -> ProposedFinding | None:
 
 def _json_objects(text: str) -> Iterator[dict[str, object]]:
     """Yield the objects in a text; what stands inside one that is broken counts by itself."""
-    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+    decoder = json.JSONDecoder(object_pairs_hook=unique, parse_constant=refuse)
     position = text.find("{")
     for _ in range(_MAX_VALUES):
         if position < 0:
@@ -119,17 +115,6 @@ def _json_objects(text: str) -> Iterator[dict[str, object]]:
         else:
             yield value
         position = text.find("{", end)
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse an object that names a key twice: which one was meant cannot be known."""
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return dict(pairs)
-
-
-def _refuse(constant: str) -> object:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:

@@ -10,16 +10,16 @@ from typing import ClassVar
 
 from pipelines import globs
 from pipelines.agents.base import BaseAgent
+from pipelines.agents.branches import not_its_own
 from pipelines.agents.context import AgentContext
+from pipelines.agents.options import section
 from pipelines.agents.testdata.generation import DataSet, Generated, generate
 from pipelines.agents.testdata.plan import Plan, plan, touched
 from pipelines.agents.testdata.schemas import Found, candidates, read_schemas
 from pipelines.agents.testing.judgement import code
-from pipelines.agents.testing.options import section
 from pipelines.agents.testing.subject import Subject, texts_of
 from pipelines.config.steps import TestDataOptions
 from pipelines.model import (
-    Change,
     ChangedFile,
     Conclusion,
     FileEdit,
@@ -32,7 +32,6 @@ from pipelines.paths import refused_content, refused_path
 
 _FOLDER = "tests/fixtures"
 _NAME = re.compile(r"[^A-Za-z0-9_]+")
-_BRANCH = re.compile(r"[A-Za-z0-9._/-]{1,200}")
 _SAMPLE = 3
 _MAX_SAMPLE = 4_000
 _SHOWN = 15
@@ -117,7 +116,7 @@ def _commit(
     if not section(TestDataOptions, task).commit or not files:
         return (), ""
     change = task.change
-    if obstacle := _obstacle(change):
+    if obstacle := not_its_own(change):
         return (), f"The fixtures were not committed, because {obstacle}."
     shas = {entry.path: entry.sha for entry in subject.tree.entries}
     links = {entry.path for entry in subject.tree.entries if entry.mode in _LINKS}
@@ -150,16 +149,6 @@ def _blob(content: str, like: str | None) -> str:
     data = content.encode()
     kind = hashlib.sha256 if like and len(like) == 64 else hashlib.sha1
     return kind(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-
-
-def _obstacle(change: Change) -> str:
-    if change.number is None:
-        return "this run is not about a pull request"
-    if change.from_fork:
-        return "the branch is in another repository"
-    if not change.open:
-        return "the pull request is closed"
-    return "" if _BRANCH.fullmatch(change.head_ref) else "the branch's name is not a plain one"
 
 
 def _result(

@@ -10,6 +10,7 @@ from pipelines.agents import prompts
 from pipelines.agents.context import AgentContext
 from pipelines.agents.fence import Fence, presentable
 from pipelines.agents.hidden import strip_comments
+from pipelines.agents.lessons import lessons_block
 from pipelines.agents.structured import Strict, ask
 from pipelines.agents.testdata.schemas import Schema
 from pipelines.integrations.llm.base import ChatMessage, ModelRequest, OutputSchema, Part
@@ -96,13 +97,12 @@ def _request(
         for schema in schemas[:_MAX_LISTED]
     ]
     patches = "\n".join(f"{path}\n{file.patch or ''}" for path, file in changed.items())
-    lessons = "\n".join(f"{each.outcome.subject} {each.outcome.why}" for each in task.lessons)
     blocks = [
         fence.announcement,
         fence.block("description", json.dumps(words, ensure_ascii=False)),
         fence.block("schemas", presentable(json.dumps(listed, ensure_ascii=False, indent=1))),
         fence.block("diff", presentable(patches)[:_MAX_PATCH]),
-        fence.block("lessons", presentable(lessons)[:_MAX_WORDS]) if lessons else "",
+        lessons_block(task.lessons, fence),
         "Name the schemas that need test data and answer with the JSON object.\n",
     ]
     return ModelRequest(

@@ -1,19 +1,15 @@
-"""The options of a step, read back as the configuration's schema has them."""
+"""What a test step asks for, as its agent makes use of it."""
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
-
+from pipelines.agents.options import section
 from pipelines.agents.testing.recipe import Wishes
 from pipelines.config.steps import TestOptions
-from pipelines.errors import UserError
 from pipelines.model import Task
 
 _MAX_SECONDS = 900.0
 _MIN_SECONDS = 10.0
-_Section = TypeVar("_Section", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +31,3 @@ class Options:
         """Return how many seconds one run may take so that head and base both have their turn."""
         share = left.total_seconds() * 0.8 / (self.repeat + 1)
         return max(_MIN_SECONDS, min(_MAX_SECONDS, share))
-
-
-def section(model: type[_Section], task: Task) -> _Section:
-    """Return a task's options as a section of the configuration; raises UserError."""
-    try:
-        return model.model_validate(task.options)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"The option `{where}` of a {task.agent} step is wrong: {first['msg']}."
-        ) from error

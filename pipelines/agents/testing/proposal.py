@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field, JsonValue
@@ -12,10 +12,11 @@ from pipelines.agents import prompts
 from pipelines.agents.context import AgentContext
 from pipelines.agents.fence import Fence, presentable
 from pipelines.agents.hidden import strip_comments, strip_hidden
+from pipelines.agents.lessons import lessons_block
 from pipelines.agents.structured import Reply, Strict, ask
 from pipelines.agents.testing.layout import Layout
 from pipelines.integrations.llm.base import ChatMessage, ModelRequest, OutputSchema, Part
-from pipelines.model import Lesson, Task
+from pipelines.model import Task
 from pipelines.paths import refused_content
 from pipelines.redaction import redact
 
@@ -93,9 +94,7 @@ def _blocks(task: Task, sources: Sequence[ChangedSource], fence: Fence) -> str:
             blocks.append(fence.block("example", presentable(source.example)[:_MAX_EXAMPLE]))
     if fixtures := _fixtures(task.inputs):
         blocks.append(fence.block("fixtures", presentable(fixtures)))
-    if task.lessons:
-        blocks.append(fence.block("lessons", _lessons(task.lessons)))
-    return "".join(blocks)
+    return "".join((*blocks, lessons_block(task.lessons, fence)))
 
 
 def _again(tried: Sequence[Tried], fence: Fence) -> str:
@@ -147,11 +146,6 @@ def _file(source: ChangedSource) -> str:
         for number, line in enumerate(source.text.split("\n"), 1)
     ]
     return f"{header}\n{presentable(chr(10).join(rows))[:_MAX_FILE]}"
-
-
-def _lessons(lessons: Iterable[Lesson]) -> str:
-    rows = [f"{lesson.outcome.subject} {lesson.outcome.why}" for lesson in lessons]
-    return presentable("\n".join(rows))[:_MAX_WORDS]
 
 
 def _fixtures(inputs: Mapping[str, JsonValue]) -> str:

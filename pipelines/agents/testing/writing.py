@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipelines import globs
+from pipelines.agents.branches import not_its_own
 from pipelines.agents.context import AgentContext
 from pipelines.agents.fence import presentable
 from pipelines.agents.testing.execution import Bench
@@ -241,7 +242,7 @@ def _written(task: Task, context: AgentContext, progress: _Progress) -> Written:
     notes = [*progress.notes, *(_note(proof) for proof in progress.proofs)]
     effects = _commit(task.change, kept)
     if kept and not effects:
-        notes.append(f"They were not committed, because {_obstacle(task.change)}.")
+        notes.append(f"They were not committed, because {not_its_own(task.change)}.")
         notes += [
             f"`{p.candidate.path}`:\n\n{block(presentable(p.candidate.content)[:6000])}"
             for p in kept
@@ -259,16 +260,9 @@ def _note(proof: Proof) -> str:
     return f"{verb} {code(proof.candidate.path)} ({code(proof.candidate.title)}): {proof.how}."
 
 
-def _obstacle(change: Change) -> str:
-    if change.number is None:
-        return "this run is not about a pull request"
-    return "the branch is in another repository" if change.from_fork else "the branch cannot be"
-
-
 def _commit(change: Change, kept: Sequence[Proof]) -> tuple[PushCommit, ...]:
     """Return one commit of the proven tests for the pull request's own branch."""
-    own = change.number is not None and not change.from_fork and change.open
-    if not kept or not own or not _plain(change.head_ref):
+    if not kept or not_its_own(change):
         return ()
     names = ", ".join(proof.candidate.source.path for proof in kept)
     lines = [f"- {proof.candidate.path}: {proof.how}" for proof in kept]
@@ -282,11 +276,6 @@ def _commit(change: Change, kept: Sequence[Proof]) -> tuple[PushCommit, ...]:
             body="\n".join(["Each proved itself in the sandbox:", "", *lines])[:20_000],
         ),
     )
-
-
-def _plain(branch: str) -> bool:
-    allowed = all(c.isascii() and (c.isalnum() or c in "._/-") for c in branch)
-    return allowed and 0 < len(branch) <= 200
 
 
 def _artifacts(task: Task, context: AgentContext, proofs: Sequence[Proof]) -> Iterator[Artifact]:

@@ -23,6 +23,13 @@ class WorkspaceError(ToolError):
     """Something that cannot be read or written; one sentence that a model can act on."""
 
 
+class Refused(WorkspaceError):
+    """A write that no commit of an agent may make, whatever the model says."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"`{_shown(path)}` cannot be written: {why}.")
+
+
 class Workspace:
     """What an agent works on; nothing outside changes.
 
@@ -92,6 +99,17 @@ class Workspace:
         if text is None:
             raise WorkspaceError(f"`{_shown(path)}` cannot be read: {reason or 'missing'}.")
         return text
+
+    async def texts(self, paths: Sequence[str]) -> dict[str, str]:
+        """Return the texts, as the edits leave them, of those paths that have one."""
+        await self.load(paths)
+        found: dict[str, str] = {}
+        for path in paths:
+            try:
+                found[path] = await self.text(path)
+            except WorkspaceError:
+                continue
+        return found
 
     async def load(self, paths: Sequence[str]) -> None:
         """Read files of the commit that were not read yet."""
@@ -185,26 +203,26 @@ class Workspace:
         """What a commit has to do, by path; what was put back as it was is no edit."""
         return tuple(
             FileEdit(
-                path=change.path,
-                content=change.after,
-                executable=self._mode(change.path) == "100755",
-                before_sha=self._entries[change.path].sha if change.before is not None else None,
+                path=path,
+                content=after,
+                executable=self._mode(path) == "100755",
+                before_sha=self._entries[path].sha if before is not None else None,
             )
-            for change in self.changes
+            for path, before, after in self._changed()
         )
 
     @property
     def changes(self) -> tuple[FileChange, ...]:
         """What differs from the commit, by path."""
-        return tuple(
-            compare(path, before, after)
-            for path, after in sorted(self._edits.items())
-            if (before := self._before(path)) != after
-        )
+        return tuple(compare(path, before, after) for path, before, after in self._changed())
 
-    def _before(self, path: str) -> str | None:
-        loaded = self._loaded.get(path)
-        return loaded.text if loaded else None
+    def _changed(self) -> Iterator[tuple[str, str | None, str | None]]:
+        """Yield each path whose text differs, with the text before and the one after."""
+        for path, after in sorted(self._edits.items()):
+            loaded = self._loaded.get(path)
+            before = loaded.text if loaded else None
+            if before != after:
+                yield path, before, after
 
     def _mode(self, path: str) -> str:
         return self._entries[path].mode if path in self._entries else "100644"
@@ -220,7 +238,7 @@ class Workspace:
     def _require_writable(self, path: str) -> None:
         reason = refused_path(path, self._protected, ships=self._ships) or self._obstacle(path)
         if reason:
-            raise WorkspaceError(f"`{_shown(path)}` cannot be written: {reason}.")
+            raise Refused(path, reason)
 
     def _obstacle(self, path: str) -> str | None:
         """Return what in the tree stands in the way."""
@@ -266,15 +284,13 @@ class Workspace:
 
     def _store(self, path: str, content: str, *, before: str) -> None:
         if reason := refused_content(content):
-            raise WorkspaceError(f"`{_shown(path)}` cannot be written: {reason}.")
+            raise Refused(path, reason)
         if content.count(REDACTED) > before.count(REDACTED):
             raise WorkspaceError(
                 f"{REDACTED} stands for something that you were not shown; a file cannot hold it."
             )
         if find_secrets(content):
-            raise WorkspaceError(
-                f"`{_shown(path)}` cannot be written: it holds something that looks like a secret."
-            )
+            raise Refused(path, "it holds something that looks like a secret")
         self._keep({**self._edits, path: content})
         self._folders.update(_folders(path))
         for name in (path, *_folders(path)):

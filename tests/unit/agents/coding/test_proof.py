@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pipelines.agents.coding.report import words
+from pipelines.agents.fence import one_line
 from pipelines.integrations.containers.base import Sandbox
 from pipelines.model import Conclusion, SandboxJob, SandboxResult
 from pipelines.ports import Snapshot
@@ -77,5 +77,5 @@ async def test_a_wrong_fix_is_told_and_mended(bench: Bench) -> None:
     assert result.conclusion is Conclusion.SUCCESS, result.summary
     first = model.requests[2].messages[-1].results[0].content
     assert "ZeroDivisionError" in first
-    assert "test_two" in words(model.requests[4].messages[-1].text, 100_000)
+    assert "test_two" in one_line(model.requests[4].messages[-1].text, 100_000)
     assert [run.exit_code == 0 for run in bench.results] == [False, True, False, True]

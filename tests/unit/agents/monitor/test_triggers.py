@@ -159,8 +159,8 @@ async def test_paths_are_named_only_if_the_change_was_deployed() -> None:
     ("changes", "reason"),
     [
         ({"environment": None}, "This step has no environment"),
-        ({"options": {"for": "soon"}}, "This step's options are wrong at for"),
-        ({"options": {"rules": [{"name": "x"}]}}, "This step's options are wrong at rules.0.query"),
+        ({"options": {"for": "soon"}}, "The option `for`"),
+        ({"options": {"rules": [{"name": "x"}]}}, "The option `rules.0.query`"),
         ({"inputs": {"s": outputs(deployed_at="soon")}}, "does not say when it deployed"),
         ({"agent": "review"}, "was given to 'monitor'"),
     ],

@@ -93,10 +93,10 @@ async def test_fixtures_that_are_there_already_are_not_committed_again() -> None
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"change": a_change(head_repository_id=99)}, "another repository"),
+        ({"change": a_change(head_repository_id=99)}, "comes from a fork"),
         ({"change": a_change(number=None)}, "not about a pull request"),
         ({"change": a_change(open=False)}, "closed"),
-        ({"change": a_change(head_ref="a b")}, "plain"),
+        ({"change": a_change(head_ref="a b")}, "characters"),
         ({"protected": ("tests/**",)}, "protected"),
     ],
 )

@@ -145,7 +145,7 @@ async def test_a_test_that_holds_before_the_change_too_needs_a_mutation_to_be_ke
 async def test_a_fork_is_told_and_nothing_is_pushed() -> None:
     result = await generate(answer(GOOD), change=a_change(head_repository_id=99))
     assert result.effects == ()
-    assert "the branch is in another repository" in result.summary
+    assert "the pull request comes from a fork" in result.summary
     assert "def test_half" in result.summary
 
 
