@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bot.reporting": (*SHARED, "bot.github"),
     "bot.events": (*SHARED, "bot.commands.grammar", "bot.github.markers"),
     "bot.commands": (*SHARED, "bot.github", "bot.events", "pipelines.config.diagnostics"),
-    "bot.deliveries": (*SHARED, "bot.github"),
+    "bot.deliveries": (*SHARED, "bot.github", "pipelines.stores.backend"),
     "bot.simulator": (*SHARED, "pipelines.system"),
     "bot.redactor": (*SHARED,),
     "bot.telemetry": (*SHARED, "bot.redactor", "pipelines.orchestration.news"),

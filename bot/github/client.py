@@ -113,10 +113,13 @@ class GitHubClient(gidgethub_httpx.GitHubAPI):
         seen = set[str]()
         while following is not None and following not in seen and len(seen) < most:
             seen.add(following)
-            data, following, _ = await self._make_request(
-                "GET", following, None, b"", sansio.accept_format()
-            )
+            data, following = await self.page(following)
             yield data, following is None
+
+    async def page(self, url: str) -> tuple[Any, str | None]:
+        """Return one page and the address of the next, None if it is the last."""
+        data, following, _ = await self._make_request("GET", url, None, b"", sansio.accept_format())
+        return data, following
 
     async def _make_request(
         self, method: str, url: str, *rest: Any, **options: Any

@@ -15,6 +15,7 @@ from bot.simulator.api import (
     deployments,
     git_data,
     graphql,
+    hook_deliveries,
     issues,
     pulls,
     repos,
@@ -34,6 +35,7 @@ SUPPORTED_VERSIONS = ("2022-11-28", VERSION)
 
 _ALL: tuple[Operation, ...] = (
     *apps.OPERATIONS,
+    *hook_deliveries.OPERATIONS,
     *repos.OPERATIONS,
     *git_data.OPERATIONS,
     *pulls.OPERATIONS,

@@ -1,14 +1,11 @@
-"""Apps, installations, their tokens and deliveries, and users."""
-
-import json
-from typing import Any
+"""Apps, installations and their tokens, and users."""
 
 from bot.simulator import auth
-from bot.simulator.errors import Refused, not_found
+from bot.simulator.errors import not_found
 from bot.simulator.protocol import Answer, Body, Call, Operation
-from bot.simulator.state import App, Delivery
+from bot.simulator.state import App
 from bot.simulator.views import accounts, repositories
-from bot.simulator.world import Json, stamp
+from bot.simulator.world import Json
 
 
 class TokenBody(Body):
@@ -92,66 +89,6 @@ async def installation_repositories(call: Call) -> Answer:
     return Answer({"total_count": len(found), "repositories": rows}, headers=headers)
 
 
-def _summary(record: Delivery) -> Json:
-    return {
-        "id": record.id,
-        "guid": record.guid,
-        "delivered_at": stamp(record.delivered_at),
-        "redelivery": record.redelivery,
-        "duration": record.duration,
-        "status": record.status,
-        "status_code": record.status_code,
-        "event": record.event,
-        "action": record.action,
-        "installation_id": record.installation_id,
-        "repository_id": record.repository_id,
-        "throttled_at": None,
-    }
-
-
-async def list_deliveries(call: Call) -> Answer:
-    """The App's deliveries, newest first; ``cursor`` is the id to go on from."""
-    records = call.world.state.deliveries.values()
-    found = [d for d in records if d.app is call.app and d.status != "pending"]
-    found.sort(key=lambda d: -d.id)
-    status = call.query.get("status")
-    if status in ("success", "failure"):
-        found = [d for d in found if (200 <= d.status_code < 400) == (status == "success")]
-    cursor = call.query.get("cursor", "").removeprefix("v1_")
-    if cursor and not cursor.isdecimal():
-        raise Refused(400, "Invalid cursor")
-    found = [d for d in found if not cursor or d.id <= int(cursor)]
-    size = call.per_page
-    headers: dict[str, str] = {}
-    if len(found) > size:
-        target = f"{call.url}?per_page={size}&cursor=v1_{found[size].id}"
-        headers["Link"] = f'<{target}>; rel="next"'
-    return Answer([_summary(record) for record in found[:size]], headers=headers)
-
-
-async def get_delivery(call: Call) -> Answer:
-    """One delivery with what was sent and answered."""
-    record = _delivery(call)
-    payload: Any = json.loads(record.request_body)
-    request = {"headers": record.request_headers, "payload": payload}
-    response = {"headers": record.response_headers, "payload": record.response_body}
-    url = record.app.webhook_url
-    return Answer({**_summary(record), "url": url, "request": request, "response": response})
-
-
-def _delivery(call: Call) -> Delivery:
-    record = call.world.state.deliveries.get(call.number("delivery_id"))
-    if not record or record.app is not call.app:
-        raise not_found()
-    return record
-
-
-async def redeliver(call: Call) -> Answer:
-    """Send a delivery again under the same GUID."""
-    call.world.redeliver(_delivery(call))
-    return Answer({}, status=202)
-
-
 OPERATIONS = (
     Operation("GET", "/app", get_app, as_app=True),
     Operation("GET", "/app/installations", list_installations, as_app=True),
@@ -159,9 +96,6 @@ OPERATIONS = (
     Operation(
         "POST", "/app/installations/{installation_id}/access_tokens", create_token, as_app=True
     ),
-    Operation("GET", "/app/hook/deliveries", list_deliveries, as_app=True),
-    Operation("GET", "/app/hook/deliveries/{delivery_id}", get_delivery, as_app=True),
-    Operation("POST", "/app/hook/deliveries/{delivery_id}/attempts", redeliver, as_app=True),
     Operation("GET", "/repos/{owner}/{repo}/installation", repository_installation, as_app=True),
     Operation("GET", "/installation/repositories", installation_repositories),
     Operation("GET", "/users/{login}", get_user),
