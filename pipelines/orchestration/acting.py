@@ -30,7 +30,7 @@ from pipelines.orchestration.facts import FactFinder
 from pipelines.orchestration.leases import LEASE_SECONDS
 from pipelines.orchestration.outlets import Outlets
 from pipelines.orchestration.policy import Deny, PolicyEngine, RequireApproval, Verdict
-from pipelines.orchestration.records import EffectRecord, EnvironmentRecord
+from pipelines.orchestration.records import EffectRecord, EnvironmentRecord, IncidentsRecord
 from pipelines.orchestration.state import StateManager
 from pipelines.ports import Batch, Clock, Receipt, Write
 
@@ -99,19 +99,22 @@ class Acting:
                     raise
 
     async def _act(self, run: WorkflowRun, step: Step, effect: Effect, *, during: bool) -> Receipt:
+        tenant, holder = run.change.repository.tenant, f"{run.id}/{step.name}"
+        # Read before the verdict: what was counted since then makes the note a conflict.
+        counted = await self._state.incidents(tenant) if isinstance(effect, OpenIssue) else None
         verdict = await self._verdict(run, step, effect, during=during)
         if isinstance(verdict, Deny | RequireApproval):
             log.warning("effect denied", run_id=run.id, key=effect.key, reason=verdict.reason)
             raise Refused(verdict)
-        tenant = run.change.repository.tenant
         known = await self._state.effect(tenant, effect.key)
         if known is not None and known.receipt is not None:
             return known.receipt
         now = self._clock.now()
-        if known is not None and known.run_id != run.id:
+        if known is not None and known.holder != holder:
             _let_go_first(known, now)
-        begun = EffectRecord(run_id=run.id, at=now, version=known.version if known else 0)
-        notes = await self._before(run, step, effect)
+        version = known.version if known else 0
+        begun = EffectRecord(run_id=run.id, holder=holder, at=now, version=version)
+        notes = await self._before(run, step, effect, counted)
         fence.check()
         await self._note(run, effect, begun, notes)
         repeated = known is not None or _posted_before(run, effect)
@@ -163,13 +166,14 @@ class Acting:
 
     # --- notes -----------------------------------------------------------------------------------
 
-    async def _before(self, run: WorkflowRun, step: Step, effect: Effect) -> list[Write]:
+    async def _before(
+        self, run: WorkflowRun, step: Step, effect: Effect, counted: IncidentsRecord | None
+    ) -> list[Write]:
         """Return what is written with the note that the effect is begun."""
-        tenant, now = run.change.repository.tenant, self._clock.now()
-        if isinstance(effect, OpenIssue):
-            record = await self._state.incidents(tenant)
-            counted = incidents.begun(record, effect.payload.fingerprint, now)
-            return [self._state.incidents_write(tenant, counted)] if counted != record else []
+        if isinstance(effect, OpenIssue) and counted is not None:
+            now, tenant = self._clock.now(), run.change.repository.tenant
+            record = incidents.begun(counted, effect.payload.fingerprint, now)
+            return [self._state.incidents_write(tenant, record)] if record != counted else []
         if isinstance(effect, CreateDeployment | ReleaseService | SetDeploymentStatus):
             return await self._take(run, step, effect)
         return []
@@ -251,14 +255,14 @@ class Acting:
 
 
 def _let_go_first(known: EffectRecord, now: datetime) -> None:
-    """Raise Retryable while another run may be in the middle of the same effect.
+    """Raise Retryable while another step may be in the middle of the same effect.
 
     Nobody sees that it was carried out before it is, so looking first does not help until whoever
     began it has lost its lease or is done.
     """
     if _fresh(known, now):
         rest = LEASE_SECONDS - (now - known.at).total_seconds()
-        raise Retryable("Another run has just begun to publish the same.", retry_after=rest)
+        raise Retryable("Another step has just begun to publish the same.", retry_after=rest)
 
 
 def _fresh(known: EffectRecord, now: datetime) -> bool:

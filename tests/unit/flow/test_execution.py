@@ -346,9 +346,9 @@ async def test_a_write_that_may_have_happened_is_looked_up(world: World, forge: 
 
 
 async def begin(world: World, run_id: str) -> None:
-    """Note down, as another worker would, that a run is about to post the review."""
+    """Note down, as another worker would, that a run's review is about to be posted."""
     tenant, key = (await world.runs())[0].change.repository.tenant, f"review/5/{sha('one')}"
-    begun = EffectRecord(run_id=run_id, at=world.clock.now())
+    begun = EffectRecord(run_id=run_id, holder=f"{run_id}/review", at=world.clock.now())
     write = world.state.effect_write(tenant, key, begun)
     await world.bus.commit(Batch(writes=[write]))
 
@@ -368,7 +368,7 @@ async def test_what_another_run_is_about_to_do_is_left_to_it_for_as_long_as_a_le
     assert world.clock.monotonic() >= started + LEASE_SECONDS
 
 
-async def test_what_a_run_began_itself_is_looked_up_at_once(world: World, forge: Forge) -> None:
+async def test_what_a_step_began_itself_is_looked_up_at_once(world: World, forge: Forge) -> None:
     await world.pull_request("opened", 5, "one")
     await world.work("deliveries", "agent.review")
     (run,) = await world.runs()

@@ -5,12 +5,21 @@ from collections import Counter
 
 import pytest
 
-from pipelines.errors import Parked, UserError
-from pipelines.model import DeploymentTrigger, Effect, Notify, StepState, WorkflowRun
+from pipelines.errors import Parked, Retryable, UserError
+from pipelines.model import (
+    Coverage,
+    DeploymentTrigger,
+    Effect,
+    Notify,
+    StepState,
+    SubmitReview,
+    WorkflowRun,
+)
 from pipelines.orchestration.acting import Refused
 from pipelines.orchestration.keys import environment_key
+from pipelines.orchestration.records import EffectRecord
 from pipelines.ports import Batch, Write
-from tests.simulation.plans import AUTHOR, HEAD, OTHER, REPOSITORY, a_step
+from tests.simulation.plans import AUTHOR, HEAD, OTHER, REPOSITORY, a_change, a_step
 from tests.support.clock import EPOCH
 from tests.support.forge import Crash
 from tests.unit.orchestration.yard import TENANT, Yard, created, deploying, released, told
@@ -249,3 +258,17 @@ async def test_a_refusal_of_the_forge_gives_the_environment_back(yard: Yard) -> 
     receipt = await yard.act(run, created(run))
     assert (receipt.status, receipt.message) == ("denied", "The forge says no.")
     assert (await yard.environment()).holder is None
+
+
+async def test_two_steps_of_one_run_do_not_write_the_same_at_once(yard: Yard) -> None:
+    """Looking first does not help while the other is still on its way."""
+    first, second = (a_step(name, agent="review", attempt=1) for name in ("first", "second"))
+    run = await yard.begun(deploying("a", HEAD, first, second, change=a_change(HEAD, number=5)))
+    said = SubmitReview(number=5, head_sha=HEAD, findings=(), summary="Fine.", coverage=Coverage())
+    begun = EffectRecord(run_id=run.id, holder="a/first", at=yard.clock.now())
+    write = yard.state.effect_write(TENANT, said.key, begun)
+    await yard.inner.commit(Batch(writes=[write]))
+    with pytest.raises(Retryable, match="has just begun to publish the same"):
+        await yard.acting.act(run, second, said)
+    await yard.acting.act(run, first, said)
+    assert [key for key, _ in yard.forge.done] == [said.key]

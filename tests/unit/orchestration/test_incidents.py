@@ -1,9 +1,14 @@
 """The storm breaker counts what is stored, whoever comes at the same time."""
 
 import asyncio
+from typing import Any, cast
+
+import pytest
 
 from pipelines.model import OpenFeedback
-from pipelines.orchestration.acting import Refused
+from pipelines.orchestration.acting import Acting, Refused
+from pipelines.orchestration.facts import FactFinder
+from pipelines.orchestration.policy import PolicyEngine
 from pipelines.ports import Receipt
 from tests.simulation.plans import HEAD, a_step
 from tests.unit.orchestration.test_deeds import closing, incident
@@ -57,3 +62,28 @@ async def test_an_incident_that_comes_back_after_its_end_is_a_new_one(yard: Yard
     assert await opened(yard, name, occasion="again") == ["refused"]
     await yard.clock.advance(DAY)
     assert await opened(yard, name, occasion="again") == ["opened"]
+
+
+async def test_what_was_opened_between_the_verdict_and_the_note_is_counted(yard: Yard) -> None:
+    """Another process opens the day's last issue after this one was allowed to open it."""
+    await opened(yard, *names(4))
+    here = Yard(yard.inner, yard.clock)
+    await here.start()
+    find: Any = here.facts
+
+    async def found_before(*asked: Any) -> Any:
+        facts = await find(*asked)
+        await opened(yard, "eeeeeeee")
+        return facts
+
+    late = Acting(
+        state=here.state,
+        outlets=here.outlets,
+        policy=PolicyEngine(),
+        facts=cast(FactFinder, found_before),
+        bus=here.bus,
+        clock=here.clock,
+    )
+    with pytest.raises(Refused, match="5 issues were opened here"):
+        await late.act(deploying("b", HEAD, WATCH), WATCH, incident("ffffffff"))
+    assert here.forge.done == []
