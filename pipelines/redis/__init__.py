@@ -1,0 +1,1 @@
+"""The way to Redis or Valkey; the only room that imports its client."""
