@@ -8,7 +8,7 @@ from bot.intake import configuration
 from pipelines.config.builtin import BUILT_IN, with_command
 from pipelines.config.loader import Loaded
 from pipelines.config.matching import Match, workflows_for
-from pipelines.config.plan import environments_of, group_of, steps_of
+from pipelines.config.plan import concurrency_group_of, environments_of, group_of, steps_of
 from pipelines.config.schema import ConductorFile
 from pipelines.model import (
     Change,
@@ -96,7 +96,9 @@ class Evaluation:
         matching = [answer.workflow for answer in answers if isinstance(answer, Match)]
         found = list(verdict)
         for name in matching:
-            plan = plan_of(file, name, group_of(name, cause), again=asked)
+            group = group_of(name, cause)
+            turn = concurrency_group_of(name, file, cause, change)
+            plan = plan_of(file, name, group, concurrency_group=turn, again=asked)
             twin = await self._twin(plan, trigger, change)
             started = twin or await changes.start(plan, trigger, change, config_sha(change))
             found.append(started)
@@ -119,7 +121,10 @@ class Evaluation:
         file = offering(loaded.file, old.trigger, change)
         if old.workflow not in file.workflows:
             return Outcome(reason=f"The configuration has no workflow `{old.workflow}` any more.")
-        plan = plan_of(file, old.workflow, old.group, again=True, rerun_of=old.id)
+        turn = concurrency_group_of(old.workflow, file, old.trigger, change)
+        plan = plan_of(
+            file, old.workflow, old.group, concurrency_group=turn, again=True, rerun_of=old.id
+        )
         return Outcome((await changes.start(plan, trigger, change, config_sha(change)),))
 
     async def continued(self, trigger: Trigger, change: Change) -> Trigger:
@@ -199,7 +204,13 @@ class Evaluation:
 
 
 def plan_of(
-    file: ConductorFile, name: str, group: str, *, again: bool = False, rerun_of: str | None = None
+    file: ConductorFile,
+    name: str,
+    group: str,
+    *,
+    concurrency_group: str | None = None,
+    again: bool = False,
+    rerun_of: str | None = None,
 ) -> Plan:
     """Return the plan of one workflow of the file."""
     workflow = file.workflows[name]
@@ -212,7 +223,8 @@ def plan_of(
         ignore=file.paths.ignore,
         protected=file.paths.protected,
         environments=environments_of(file),
-        cancel_superseded=workflow.concurrency == "cancel-superseded",
+        cancel_superseded=workflow.concurrency.cancel_superseded,
+        concurrency_group=concurrency_group,
         rerun_of=rerun_of,
         again=again,
     )

@@ -63,6 +63,18 @@ repeats its run and needs no trigger.
 
 A newer run of the same workflow for the same subject (pull request, branch, environment) cancels
 an older unfinished one, unless `concurrency` is `run-all`.
+
+## One at a time
+
+With `concurrency: { group: NAME }` only one run of the group works at a time, in the whole
+repository and whatever its workflow. A newer run waits until the older one has ended; one waits at
+most, and a still newer one takes its place. With `cancel-superseded: true` it does not wait: it
+cancels the older ones. Steps of a run that waits are shown as queued, and it can be cancelled.
+
+`{branch}` in the name is the branch or tag (`tags/v1`) that was pushed, for a pull request its
+base, else the default branch; `{pull-request}` is a number, `{environment}` one of `environments`.
+What a run has none of is left empty, so `"fix-{pull-request}"` is `fix-` for every push. No name
+that a stranger can choose is filled in. Inside `{ }` quote a name that has placeholders.
 """
 
 _EVERY_STEP = """\
@@ -87,6 +99,7 @@ _TITLES = {
     "Paths": "`paths`",
     "Environment": "`environments.NAME`",
     "Workflow": "`workflows.NAME`",
+    "Concurrency": "`workflows.NAME.concurrency`",
     "Triggers": "`workflows.NAME.on`",
     "Rule": "`rules` of a monitor step",
 }
@@ -165,6 +178,9 @@ def _default(prop: JsonSchema) -> str:
 
 
 def _type(prop: JsonSchema) -> str:
+    options = [option for option in prop.get("anyOf", ()) if option.get("type") != "null"]
+    if len(options) > 1:
+        return " or ".join(dict.fromkeys(_type(option) for option in options))
     schema = outline().resolved(prop)
     if choices := outline().listed(schema):
         return ", ".join(f"`{value}`" for value in choices)

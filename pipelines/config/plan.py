@@ -3,9 +3,10 @@
 from pydantic import JsonValue
 
 from pipelines.config.schema import ConductorFile, Environment, Models, StepBase, Workflow
-from pipelines.config.steps import MonitorStep
+from pipelines.config.steps import DeployStep, MonitorStep
 from pipelines.config.steps import Step as Declared
-from pipelines.model import EnvironmentPlan, Step, Trigger
+from pipelines.config.values import PLACEHOLDERS
+from pipelines.model import Change, CommandTrigger, EnvironmentPlan, PushTrigger, Step, Trigger
 
 DEFAULT_TIMEOUT = 900.0
 PRODUCTION = "production"
@@ -38,6 +39,41 @@ def _environment(name: str, declared: Environment) -> EnvironmentPlan:
 def group_of(workflow_name: str, trigger: Trigger) -> str:
     """Return the lane in which a newer run supersedes an older one: workflow and subject."""
     return f"{workflow_name}/{trigger.subject}"
+
+
+def concurrency_group_of(
+    name: str, file: ConductorFile, trigger: Trigger, change: Change
+) -> str | None:
+    """Return the concurrency group of a run of the workflow, None if the file names none.
+
+    Only what writers chose is filled in: a branch is the one that was pushed, of a pull request its
+    base, else the default branch, and an environment is one of the file's.
+    """
+    template = file.workflows[name].concurrency.group
+    if template is None:
+        return None
+    number = change.number if trigger.subject.startswith("pr/") else None
+    ref = trigger.ref.removeprefix("refs/") if isinstance(trigger, PushTrigger) else ""
+    values = {
+        "branch": ref.removeprefix("heads/") or change.base_ref,
+        "pull-request": "" if number is None else str(number),
+        "environment": _about(name, file, trigger),
+    }
+    group = template
+    for placeholder in PLACEHOLDERS:
+        group = group.replace(f"{{{placeholder}}}", values[placeholder])
+    return group
+
+
+def _about(name: str, file: ConductorFile, trigger: Trigger) -> str:
+    """Return the environment that a run is about, or nothing."""
+    named: list[object] = [getattr(trigger, "environment", None)]
+    if isinstance(trigger, CommandTrigger) and trigger.verb in ("deploy", "rollback"):
+        named += trigger.arguments[:1]
+    steps = file.workflows[name].steps.values()
+    own = {step.environment for step in steps if isinstance(step, DeployStep) and step.environment}
+    named += own if len(own) == 1 else ()
+    return next((str(each) for each in named if each in file.environments), "")
 
 
 def _step(name: str, step: Declared, file: ConductorFile) -> Step:

@@ -5,8 +5,11 @@ Descriptions are for users: the JSON Schema and the reference page are made from
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from pipelines.config.diagnostics import nearest, shown
 from pipelines.config.steps import (
     AGENTS,
     CodingStep,
@@ -25,6 +28,7 @@ from pipelines.config.values import (
     EnvironmentName,
     Freeze,
     Globs,
+    GroupName,
     ImageTemplate,
     ModelName,
     Name,
@@ -40,6 +44,7 @@ __all__ = [
     "AGENTS",
     "Budget",
     "CodingStep",
+    "Concurrency",
     "ConductorFile",
     "DeployStep",
     "DevopsStep",
@@ -190,14 +195,64 @@ class Environment(Frozen):
     )
 
 
+class _OrShort:
+    """Says in the JSON Schema that a word may stand for the mapping."""
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [handler(core), {"type": "string", "enum": list(_SHORT)}]}
+
+
+class Concurrency(Frozen):
+    """What happens while an older run is unfinished.
+
+    `cancel-superseded` is short for `{cancel-superseded: true}`, `run-all` for
+    `{cancel-superseded: false}`.
+    """
+
+    group: GroupName | None = Field(
+        default=None,
+        description="Of all runs in this repository with the same group, whatever their workflow, "
+        "one at a time works. `{branch}`, `{pull-request}` and `{environment}` are filled in; what "
+        "there is none of is left empty.",
+    )
+    cancel_superseded: bool = Field(
+        default=False,
+        alias="cancel-superseded",
+        description="Whether a newer run cancels the older ones of its group, without a group "
+        "those of its subject. Otherwise it waits for its group, where at most one run waits: a "
+        "newer one takes its place.",
+    )
+
+
+CANCEL = Concurrency.model_validate({"cancel-superseded": True})
+_SHORT = {"cancel-superseded": CANCEL, "run-all": Concurrency()}
+
+
+def _long(value: object) -> object:
+    """Return what a word stands for."""
+    if not isinstance(value, str):
+        return value
+    if value not in _SHORT:
+        words = " or ".join(f"`{word}`" for word in _SHORT)
+        close = nearest(value, _SHORT)
+        hint = f" Did you mean `{close}`?" if close else ""
+        raise ValueError(
+            f"`concurrency` is {words}, or a mapping with a `group`, not `{shown(value)}`.{hint}"
+        )
+    return _SHORT[value]
+
+
 class Workflow(Frozen):
     """Steps, and what starts them; steps with no path between them run at the same time."""
 
     on: Triggers = Field(description="What starts the workflow; any one of them is enough.")
-    concurrency: Literal["cancel-superseded", "run-all"] = Field(
-        default="cancel-superseded",
+    concurrency: Annotated[Concurrency, BeforeValidator(_long), _OrShort()] = Field(
+        default=CANCEL,
         description="What happens to an unfinished run when a newer one of the same subject "
-        "starts: it is cancelled, or it goes on.",
+        "starts: it is cancelled, or it goes on. With a group: it is waited for, or cancelled.",
+        json_schema_extra={"default": "cancel-superseded"},
     )
     steps: dict[Name, Step] = Field(
         min_length=1, max_length=MAX_STEPS, description="The steps by name."

@@ -18,6 +18,10 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MOMENT = r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) ([01]\d|2[0-3]):([0-5]\d)"
 _FREEZE = re.compile(rf"{_MOMENT} - {_MOMENT} ([A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+){{0,2}})")
 
+PLACEHOLDERS = ("branch", "pull-request", "environment")
+"""What may be filled in in the name of a concurrency group."""
+_GROUP = re.compile(r"([A-Za-z0-9_./-]|\{(branch|pull-request|environment)\}){1,100}")
+
 PROVIDERS = ("anthropic", "openai")
 
 
@@ -42,6 +46,16 @@ def _condition(value: str) -> str:
 
 def _cron(value: str) -> str:
     cron.parse(value)
+    return value
+
+
+def _group(value: str) -> str:
+    if not _GROUP.fullmatch(value):
+        placeholders = ", ".join(f"`{{{name}}}`" for name in PLACEHOLDERS)
+        raise ValueError(
+            "A concurrency group is 1 to 100 letters, digits, `_`, `.`, `/`, `-` and placeholders: "
+            f"{placeholders}."
+        )
     return value
 
 
@@ -106,6 +120,9 @@ Glob = Annotated[str, AfterValidator(_glob), Field(description="A path pattern."
 Globs = Annotated[tuple[Glob, ...], Field(max_length=globs.MAX_PATTERNS)]
 ConditionText = Annotated[str, AfterValidator(_condition)]
 CronText = Annotated[str, AfterValidator(_cron)]
+GroupName = Annotated[
+    str, AfterValidator(_group), Field(json_schema_extra={"pattern": f"^{_GROUP.pattern}$"})
+]
 Url = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_url)]
 SeverityLevel = Annotated[Severity, BeforeValidator(_severity)]
 ModelName = Annotated[str, AfterValidator(_model)]

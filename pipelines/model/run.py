@@ -119,6 +119,8 @@ class WorkflowRun(Frozen):
     feedback: tuple[FeedbackPayload, ...] = ()
     """What its monitor steps sent back, each fingerprint once."""
     cancel_superseded: bool = True
+    concurrency_group: str | None = None
+    """The runs of the repository of which one at a time works; None if it works beside all."""
     rerun_of: str | None = None
     created_at: AwareDatetime
     updated_at: AwareDatetime

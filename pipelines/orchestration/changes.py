@@ -16,6 +16,7 @@ from pipelines.model import (
     WorkflowRun,
 )
 from pipelines.orchestration.bus.base import MessageBus
+from pipelines.orchestration.concurrency import Turns, waiting, waits_for_turn
 from pipelines.orchestration.engine import WorkflowEngine
 from pipelines.orchestration.memory import Memory
 from pipelines.orchestration.news import ENDINGS, FEEDBACK, endings, sent_back
@@ -23,6 +24,7 @@ from pipelines.orchestration.runs import new_run
 from pipelines.orchestration.state import RunChange, StateManager
 from pipelines.orchestration.transitions import (
     Abort,
+    CancelRequested,
     Command,
     Dispatch,
     Feedback,
@@ -60,6 +62,9 @@ class Plan:
     protected: tuple[str, ...] = ()
     environments: tuple[EnvironmentPlan, ...] = ()
     cancel_superseded: bool = True
+    concurrency_group: str | None = None
+    """With it a newer run of the group waits for the older one, or with ``cancel_superseded``
+    takes its place; what is of the same subject then counts no more than any other."""
     day_budget_usd: float | None = None
     rerun_of: str | None = None
     again: bool = False
@@ -111,6 +116,7 @@ class Changes:
         self._messages: list[Message] = []
         self._settled: list[Lease] = []
         self._commands: dict[str, list[Command]] = {}
+        self._turns = Turns(state.record, self._live)
 
     # --- gathering -------------------------------------------------------------------------------
 
@@ -158,8 +164,18 @@ class Changes:
         run, older, reason = await self._admit(plan, trigger, change, config_sha)
         if run is None:
             return Admission(older.id if older else "", new=False, reason=reason)
-        await self._begin(run, older, Started())
+        if run.concurrency_group is None:
+            await self._begin(run, older, Started())
+        else:
+            await self._begin(waiting(run), older)
+            await self._enter(run, cancel=plan.cancel_superseded)
         return Admission(run.id, new=True)
+
+    async def resume(self, tenant: str, run_id: str) -> None:
+        """Let a run that waits for its turn begin if nobody is left to wait for."""
+        run = await self._live(tenant, run_id)
+        if run is not None and waits_for_turn(run) and await self._turns.resume(run):
+            await self.advance(tenant, run.id, Started())
 
     async def conclude(
         self, plan: Plan, trigger: Trigger, change: Change, config_sha: str, result: TaskResult
@@ -190,12 +206,14 @@ class Changes:
 
     async def commit(self) -> None:
         """Store everything or nothing; raises Conflict if a run changed since it was read."""
+        await self._pass_turns()
         changed = [
             RunChange(self._before[run.id], run, self._results.get(run.id, {}))
             for run in self._after.values()
             if run != self._before[run.id]
         ]
         writes = [*self._writes, *await self._state.writes(*changed), *self._history(changed)]
+        writes += self._turns.writes()
         work = self._work()
         if not (writes or work or self._settled):
             return
@@ -250,10 +268,11 @@ class Changes:
             budget_usd=plan.budget_usd,
             now=self._clock.now(),
             ignore=plan.ignore,
-            cancel_superseded=plan.cancel_superseded,
+            cancel_superseded=plan.cancel_superseded and plan.concurrency_group is None,
             rerun_of=plan.rerun_of,
         )
         pinned = {
+            "concurrency_group": plan.concurrency_group,
             "day_budget_usd": plan.day_budget_usd,
             "protected": plan.protected,
             "environments": plan.environments,
@@ -271,6 +290,40 @@ class Changes:
             await self.advance(
                 tenant, older.id, Superseded(generation=run.generation, reason=reason)
             )
+
+    async def _enter(self, run: WorkflowRun, *, cancel: bool) -> None:
+        """Let the run begin, wait, or take the place of the others of its concurrency group."""
+        tenant = run.change.repository.tenant
+        entry = await self._turns.enter(run, cancel=cancel)
+        reason = (
+            f"{SUPERSEDED} in the concurrency group {run.concurrency_group!r} by a run for "
+            f"{run.change.head_sha[:10]}."
+        )
+        for replaced in entry.replaced:
+            await self.advance(tenant, replaced, CancelRequested(reason=reason))
+        if entry.begins is not None:
+            await self.advance(tenant, entry.begins, Started())
+        if entry.begins != run.id:
+            self._commands.setdefault(run.id, []).append(Report())
+
+    async def _pass_turns(self) -> None:
+        """Let the runs begin that wait for those that end here; one that ends at once passes on."""
+        left: set[str] = set()
+        while ended := [run for run in self._after.values() if self._leaves(run, left)]:
+            for run in ended:
+                left.add(run.id)
+                begins = await self._turns.leave(run)
+                if begins is not None:
+                    await self.advance(run.change.repository.tenant, begins, Started())
+
+    def _leaves(self, run: WorkflowRun, left: set[str]) -> bool:
+        before = self._before[run.id]
+        ends = not run.live and (before is None or before.live)
+        return ends and run.concurrency_group is not None and run.id not in left
+
+    async def _live(self, tenant: str, run_id: str) -> WorkflowRun | None:
+        run = self._after.get(run_id) or await self._state.get(tenant, run_id)
+        return run if run is not None and run.live else None
 
     def _keep(self, before: WorkflowRun, after: WorkflowRun, commands: Sequence[Command]) -> None:
         self._after[after.id] = after

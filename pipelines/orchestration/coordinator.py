@@ -1,6 +1,7 @@
 """The Agent Coordinator: starts runs, lets events happen to them, routes their steps to agents."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -9,6 +10,7 @@ from pipelines.errors import Conflict
 from pipelines.model import TaskResult, WorkflowRun
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.changes import ANSWERS, Changes
+from pipelines.orchestration.concurrency import waits_for_turn
 from pipelines.orchestration.engine import WorkflowEngine
 from pipelines.orchestration.error_handler import Decision
 from pipelines.orchestration.memory import Memory
@@ -143,11 +145,21 @@ class Coordinator:
                 return outcome
 
     async def tick_all(self) -> None:
-        """End what is beyond its deadline in any run, also where a wake-up was lost."""
+        """End what is beyond its deadline in any run, also where a wake-up was lost.
+
+        A run that waits for its turn though nobody has it begins.
+        """
         now = self._clock.now()
         async for run in self._state.live():
+            tenant = run.change.repository.tenant
             if any(step.deadline and step.deadline <= now for step in run.steps):
-                await self.apply(run.change.repository.tenant, run.id, Ticked())
+                await self.apply(tenant, run.id, Ticked())
+            elif waits_for_turn(run):
+                await self.decide(partial(_resume, tenant, run.id))
+
+
+async def _resume(tenant: str, run_id: str, changes: Changes) -> None:
+    await changes.resume(tenant, run_id)
 
 
 class Timers:

@@ -32,6 +32,11 @@ def group_key(tenant: str, group: str) -> str:
     return key("group", *tenant_segments(tenant), group)
 
 
+def concurrency_key(tenant: str, group: str) -> str:
+    """Which run of a concurrency group works, and which is next."""
+    return key("concurrency", *tenant_segments(tenant), group)
+
+
 def checks_key(tenant: str, run_id: str) -> str:
     """What users were last shown of a run's steps."""
     return key("checks", *tenant_segments(tenant), run_id)

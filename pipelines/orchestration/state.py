@@ -124,6 +124,10 @@ class StateManager:
         record = await self._backend.get(key)
         return read(GroupRecord, key, record) if record else None
 
+    async def record(self, key: str) -> Versioned | None:
+        """Return a record that is not a run's own, for whoever knows its form."""
+        return await self._backend.get(key)
+
     async def live(self) -> AsyncIterator[WorkflowRun]:
         """Yield every run that is not completed."""
         async for _, mark in self._backend.scan(keys.LIVE):

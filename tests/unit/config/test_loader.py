@@ -212,3 +212,44 @@ def test_any_bytes_are_loaded_or_refused(data: bytes | str) -> None:
 
 def test_version_true_is_not_version_one() -> None:
     assert "`version`" in only(load(MINIMAL.replace("version: 1", "version: true")))
+
+
+CONCURRENT = (
+    "version: 1\nworkflows: {w: {on: {push: }, concurrency: %s, steps: {s: {agent: coding}}}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("written", "group", "cancels"),
+    [
+        ("cancel-superseded", None, True),
+        ("run-all", None, False),
+        ("{group: deploy}", "deploy", False),
+        ("{group: 'a/{branch}-{pull-request}'}", "a/{branch}-{pull-request}", False),
+        ("{cancel-superseded: true, group: x}", "x", True),
+    ],
+)
+def test_concurrency_is_a_word_or_a_mapping(written: str, group: str | None, cancels: bool) -> None:
+    text = CONCURRENT % written
+    file = load(text).file
+    assert file is not None, load(text).diagnostics
+    found = file.workflows["w"].concurrency
+    assert (found.group, found.cancel_superseded) == (group, cancels)
+    node = read(text)
+    assert node is not None
+    Draft202012Validator(json_schema()).validate(listed(node.plain()))
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("cancel-superseeded", "Did you mean `cancel-superseded`?"),
+        ("7", "`workflows.w.concurrency` must be a mapping of keys to values."),
+        ("{groop: x}", "Did you mean `group`?"),
+        ("{group: '{head}'}", "placeholders: `{branch}`, `{pull-request}`, `{environment}`."),
+        ("{group: ''}", "A concurrency group is 1 to 100 letters"),
+        ("{group: x, cancel-superseded: 1}", "must be `true` or `false`"),
+    ],
+)
+def test_mistakes_in_concurrency_are_named(written: str, said: str) -> None:
+    assert said in only(load(CONCURRENT % written))

@@ -2,10 +2,18 @@
 
 from pipelines.config.compare import compare
 from pipelines.config.loader import default_file, load
-from pipelines.config.plan import environments_of, group_of, steps_of
+from pipelines.config.plan import concurrency_group_of, environments_of, group_of, steps_of
 from pipelines.config.schema import ConductorFile
 from pipelines.config.steps import MonitorOptions, ReviewOptions
-from pipelines.model import Severity
+from pipelines.model import (
+    Actor,
+    Change,
+    CommandTrigger,
+    DeploymentTrigger,
+    Severity,
+    Trigger,
+)
+from tests.support.samples import BASE, HEAD, REPOSITORY, a_change, a_trigger
 from tests.unit.config.test_matching import pull_request, push
 
 TEXT = """\
@@ -99,3 +107,70 @@ def test_environments_are_pinned_with_what_they_are_by_default() -> None:
     assert (staging.production, staging.health, staging.metrics) == (False, "/healthz", "/metrics")
     assert (production.production, production.health, production.approval) == (True, None, 1)
     assert production.freeze[0].zone == "Europe/Berlin"
+
+
+GROUPED = """\
+version: 1
+environments: { staging: { target: mock }, production: { target: mock } }
+workflows:
+  w:
+    on: { push: }
+    concurrency: { group: "all/{branch}/{pull-request}/{environment}" }
+    steps: { review: { agent: review } }
+  ship:
+    on: { push: }
+    concurrency: { group: "to-{environment}", cancel-superseded: true }
+    steps: { it: { agent: deploy, environment: staging } }
+  plain:
+    on: { push: }
+    steps: { review: { agent: review } }
+"""
+
+
+def group(trigger: Trigger, change: Change, workflow: str = "w") -> str | None:
+    return concurrency_group_of(workflow, parsed(GROUPED), trigger, change)
+
+
+def deploy(*arguments: str) -> CommandTrigger:
+    return CommandTrigger(
+        repository=REPOSITORY,
+        actor=Actor(id=1, login="ada"),
+        delivery_id="d",
+        number=12,
+        on_pull_request=True,
+        comment_id=1,
+        verb="deploy",
+        arguments=arguments,
+    )
+
+
+def test_a_group_is_filled_in_with_what_writers_chose_only() -> None:
+    by_stranger = a_trigger(head_ref="release", base_ref="main")
+    change = a_change(head_ref="release", base_ref="main")
+    assert group(by_stranger, change) == "all/main/12/"
+    default = a_change(number=None, head_ref="", base_ref="main")
+    assert group(push(ref="refs/heads/topic"), default) == "all/topic//"
+    assert group(push(ref="refs/tags/v1"), default) == "all/tags/v1//"
+    deployment = DeploymentTrigger(
+        repository=REPOSITORY,
+        actor=Actor(id=1, login="ada"),
+        delivery_id="d",
+        deployment_id=1,
+        environment="production",
+        sha=HEAD,
+        ref=BASE,
+    )
+    assert group(deployment, default) == "all/main//production"
+
+
+def test_the_environment_of_a_group_is_one_of_the_file() -> None:
+    change = a_change()
+    assert group(deploy("production"), change) == "all/main/12/production"
+    assert group(deploy("elsewhere"), change) == "all/main/12/"
+    assert group(deploy(), change, "ship") == "to-staging"
+
+
+def test_without_a_group_a_run_waits_for_nobody() -> None:
+    assert group(a_trigger(), a_change(), "plain") is None
+    assert parsed(GROUPED).workflows["plain"].concurrency.cancel_superseded
+    assert not parsed(GROUPED).workflows["w"].concurrency.cancel_superseded
