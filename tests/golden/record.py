@@ -30,6 +30,11 @@ def file_of(name: str) -> Path:
     return FOLDER / f"{name.replace(' ', '-')}.json"
 
 
+def read(file: Path) -> Golden:
+    """What a file holds; fields that it is older than have their defaults."""
+    return Golden.model_validate_json(file.read_text())
+
+
 async def recorded(name: str) -> Golden:
     """Play the scene of that name."""
     scene = SCENES[name]()
@@ -41,9 +46,9 @@ async def main(names: Sequence[str]) -> None:
     FOLDER.mkdir(exist_ok=True)
     for name in names or SCENES:
         golden = await recorded(name)
-        text = golden.model_dump_json()
-        changed = not file_of(name).exists() or file_of(name).read_text() != text + "\n"
-        file_of(name).write_text(text + "\n")
+        changed = not file_of(name).exists() or read(file_of(name)) != golden
+        if changed:
+            file_of(name).write_text(golden.model_dump_json() + "\n")
         (recording,) = golden.recordings
         print(f"{'* ' if changed else '  '}{name}: {recording.result and recording.result.title}")
     for stale in set(FOLDER.glob("*.json")) - {file_of(name) for name in SCENES}:

@@ -13,7 +13,7 @@ from pipelines.ports import Batch
 from pipelines.replay.replay import replay_run
 from pipelines.replay.tape import Tape
 from pipelines.stores.memory import MemoryBackend
-from tests.golden.record import FOLDER, Golden, file_of, recorded
+from tests.golden.record import FOLDER, Golden, file_of, read, recorded
 from tests.golden.scenarios import SCENES
 from tests.support.clock import VirtualClock
 
@@ -48,16 +48,12 @@ async def test_a_run_of_real_tests_is_recorded_the_same_on_every_machine() -> No
 
     again = await recorded(name)
 
-    assert f"{again.model_dump_json()}\n" == file_of(name).read_text()
+    assert again == read(file_of(name))
 
 
 @pytest.mark.parametrize("file", HISTORIES, ids=lambda file: file.stem)
 def test_no_history_names_a_folder_of_the_machine_it_was_recorded_on(file: Path) -> None:
     assert re.findall(r"/(?:home|root|tmp|work|Users|var)/[\w./-]*", file.read_text()) == []
-
-
-def read(file: Path) -> Golden:
-    return Golden.model_validate_json(file.read_text())
 
 
 async def stored(golden: Golden) -> Tape:
