@@ -75,7 +75,7 @@ async def test_a_labelled_issue_becomes_a_pull_request_that_explains_itself(town
     assert pull.issue.title == "Give an empty cart an average"
     body = town.shown(pull.issue.body, pull)
     assert body.startswith(
-        f"For issue `#{issue.number}.`\n\n"
+        f"For issue {issue.number}.\n\n"
         "Tested: `python3 -m unittest -v` exited with 0 over this commit (bubblewrap).\n\n"
         "- `shop/cart.py`: changed, +1 −1\n"
     )
@@ -229,7 +229,7 @@ async def test_a_person_who_pushes_meanwhile_wins(town: Town) -> None:
     town.model.release()
     await town.settled()
     assert pull.head_sha == mine
-    assert "not published: The commit is no longer the head." in str(
+    assert "Not published: The commit is no longer the head." in str(
         town.step(pull.heads[0], "fix").title
     )
     assert town.reactions(asked) == ["eyes", "rocket"]

@@ -75,7 +75,9 @@ def commit_message(work: Work) -> str:
 
 def pull_request(work: Work) -> str:
     """Return the body of a pull request: first what is known, then what the model says."""
-    parts = [f"For {work.assignment.subject}.", work.sentence, "\n".join(_rows(work.changes))]
+    # Without the sign that would make it a link: what it answers is linked by whoever opens it.
+    subject = work.assignment.subject.replace("#", "")
+    parts = [f"For {subject}.", work.sentence, "\n".join(_rows(work.changes))]
     parts += [f"- {note}" for note in notes(work)]
     parts += _opinions(work.answer)
     parts += _lessons(work.task)

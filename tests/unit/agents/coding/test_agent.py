@@ -78,7 +78,7 @@ async def test_the_pull_request_says_what_is_known_and_what_the_model_says_apart
     model = ScriptedModel(*WELL)
     body = opened(await code(model, task(lessons=(lesson,)))).body
     known, _, opinion = body.partition("In the model's words, which nobody checked:")
-    assert "For issue #12." in known
+    assert "For issue 12." in known
     assert "Tested: `python3 -m pytest` exited with 0 over this commit (bubblewrap" in known
     assert "- `shop/stats.py`: changed, +1 −1" in known
     assert "> What and why: An empty list divided by zero." in opinion
