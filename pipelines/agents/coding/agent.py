@@ -24,6 +24,9 @@ from pipelines.model import FileEdit, Task, TaskResult
 MAX_OUTPUT_TOKENS = 8_192
 _MAX_REASON = 300
 _MAX_OVERVIEW = 200
+_MAX_BROKEN = 10
+_MAX_REPAIRS = 3
+"""How often it goes back to the model with files that cannot be parsed."""
 
 
 class CodingAgent(BaseAgent):
@@ -73,22 +76,41 @@ async def _work(
     A model that then changes nothing has no more to say.
     """
     outcome = await loop.run()
-    sent_back: tuple[FileEdit, ...] | None = None
+    sent_back: list[tuple[FileEdit, ...]] = []
     while True:
         edits = session.space.edits
         given_up = outcome.answer is not None and outcome.answer.outcome == "unable"
         if not edits or given_up or outcome.ended == "refused":
             return outcome, None
         trial = await session.trials.run(edits)
-        again = trial.verdict == "failed" and session.trials.rounds_left
-        if outcome.ended != "answered" or not again or edits == sent_back:
+        wrong = _wrong(session, trial, fence, len(sent_back))
+        if outcome.ended != "answered" or not wrong or sent_back[-1:] == [edits]:
             return outcome, trial
-        sent_back = edits
+        sent_back.append(edits)
+        outcome = await loop.run(f"{wrong}Mend it and give your answer again, or answer `unable`.")
+
+
+def _wrong(session: _Session, trial: Trial, fence: Fence, times: int) -> str:
+    """Return what the model is told of edits that cannot stay like that; empty if it is not."""
+    failed = trial.verdict == "failed"
+    if failed and not session.trials.rounds_left:
+        return ""
+    said = ""
+    if times < _MAX_REPAIRS and (broken := _broken(session, trial)):
+        said = f"Some files cannot be parsed.\n\n{fence.block('broken', presentable(broken))}"
+    if failed:
         output = fence.block("run_tests", presentable(told(trial)))
-        outcome = await loop.run(
-            f"The tests fail over your edits and do not fail like that without them.\n\n{output}"
-            "Mend it and give your answer again, or answer `unable`."
-        )
+        said += "The tests fail over your edits and do not fail like that without them.\n\n"
+        said += output
+    return said
+
+
+def _broken(session: _Session, trial: Trial) -> str:
+    """Return which files the edits broke; tests that passed may know a newer language than we."""
+    if trial.proves:
+        return ""
+    rows = [f"{path}: {reason}" for path, reason in session.space.broken.items()]
+    return "; ".join(rows[:_MAX_BROKEN])
 
 
 def _conclude(session: _Session, outcome: Outcome[CodingAnswer], trial: Trial | None) -> TaskResult:
@@ -103,6 +125,8 @@ def _conclude(session: _Session, outcome: Outcome[CodingAnswer], trial: Trial | 
         why = f"{early}the tests still fail (`{trial.ran.recipe.shown}` {trial.ran.ending})"
     elif trial is not None and outcome.ended != "answered" and not trial.proves:
         why = f"{outcome.why}, and the edits by then are not proven"
+    elif trial is not None and (broken := _broken(session, trial)):
+        why = f"files cannot be parsed after the edits ({one_line(broken, _MAX_REASON)})"
     elif trial is not None:
         work = _known(session, trial, outcome)
         return propose(work, outcome, session.space.edits, session.context.clock.now())

@@ -86,7 +86,8 @@ class CodingTools:
         except Refused as error:
             self.refused[path] = str(error)
             raise
-        return "Done."
+        broken = self._space.broken.get(path)
+        return f"Done, but mend this file: {broken}." if broken else "Done."
 
     async def _run(self, arguments: RunTests) -> str:
         if not self._trials.rounds_left:

@@ -1,6 +1,5 @@
 """Checks each proposed finding against the files; what cannot be shown is dropped and counted."""
 
-import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -9,6 +8,7 @@ from pipelines.agents.review.answer import ProposedFinding
 from pipelines.agents.review.identity import Anchor, fingerprint
 from pipelines.agents.review.surroundings import surroundings
 from pipelines.agents.review.view import FileView, excerpt
+from pipelines.agents.syntax import parses_as_python
 from pipelines.diff import Side, apply_suggestion, split_lines
 from pipelines.model import Finding, Severity
 from pipelines.redaction import REDACTED, redact
@@ -154,13 +154,7 @@ def _indent(text: str) -> str:
 
 def _parses(path: str, text: str) -> bool:
     """Whether it is Python that parses; other languages are not judged."""
-    if not path.endswith((".py", ".pyi")):
-        return False
-    try:
-        ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+    return path.endswith((".py", ".pyi")) and parses_as_python(text)
 
 
 def _clean(text: str, limit: int) -> str:

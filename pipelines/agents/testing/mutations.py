@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 
+from pipelines.agents.syntax import parses_as_python
+
 MAX_MUTANTS = 8
 _MAX_TEXT = 300_000
 _SWAPS: dict[type[ast.operator], tuple[str, str]] = {
@@ -94,19 +96,11 @@ def _take(patches: Iterable[_Patch], text: str, limit: int, *, check: bool) -> t
                 continue
             patch = by_line[line][turn]
             changed = (data[: patch.start] + patch.by.encode() + data[patch.end :]).decode()
-            if changed != text and (not check or _parses(changed)):
+            if changed != text and (not check or parses_as_python(changed)):
                 found.setdefault(changed, Mutant(patch.line, patch.what, changed))
             if len(found) == limit:
                 return tuple(found.values())
     return tuple(found.values())
-
-
-def _parses(text: str) -> bool:
-    try:
-        ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
 
 
 class _Offsets:
@@ -115,7 +109,7 @@ class _Offsets:
     def __init__(self, text: str) -> None:
         self.data = text.encode()
         self._starts = [0]
-        for line in text.encode().splitlines(keepends=True):
+        for line in self.data.splitlines(keepends=True):
             self._starts.append(self._starts[-1] + len(line))
 
     def span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:

@@ -1,6 +1,5 @@
 """Asks the model for the tests that a change is missing, and takes only what could be one."""
 
-import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pipelines.agents.fence import Fence, presentable
 from pipelines.agents.hidden import strip_comments, strip_hidden
 from pipelines.agents.lessons import lessons_block
 from pipelines.agents.structured import Reply, Strict, ask
+from pipelines.agents.syntax import parses_as_python
 from pipelines.agents.testing.layout import Layout
 from pipelines.integrations.llm.base import ChatMessage, ModelRequest, OutputSchema, Part
 from pipelines.model import Task
@@ -169,14 +169,6 @@ def unfit(proposed: ProposedTest, layout: Layout) -> str:
         return "it contains what looks like a secret"
     if not _IS_TEST.get(layout.language, _IS_CALLED_TEST).search(content):
         return "it holds no test"
-    if layout.language == "python" and not _parses(content):
+    if layout.language == "python" and not parses_as_python(content):
         return "it is not Python"
     return ""
-
-
-def _parses(content: str) -> bool:
-    try:
-        ast.parse(content)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True

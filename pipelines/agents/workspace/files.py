@@ -1,8 +1,9 @@
 """A commit's tree, read lazily, and edits over it that keep to what a commit may contain."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipelines import globs
+from pipelines.agents.syntax import fault
 from pipelines.agents.tools import ToolError
 from pipelines.agents.workspace.difference import FileChange, compare
 from pipelines.agents.workspace.search import Found, Query, search
@@ -215,6 +216,16 @@ class Workspace:
     def changes(self) -> tuple[FileChange, ...]:
         """What differs from the commit, by path."""
         return tuple(compare(path, before, after) for path, before, after in self._changed())
+
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """By path, why a changed file cannot be parsed that could be, or that is new."""
+        return {
+            path: reason
+            for path, before, after in self._changed()
+            if after is not None and (reason := fault(path, after))
+            if before is None or not fault(path, before)
+        }
 
     def _changed(self) -> Iterator[tuple[str, str | None, str | None]]:
         """Yield each path whose text differs, with the text before and the one after."""
