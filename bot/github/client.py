@@ -1,5 +1,6 @@
 """The one subclass of gidgethub's client: every request passes ``_request``, REST or GraphQL."""
 
+import hashlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -11,13 +12,15 @@ from gidgethub import sansio
 from bot.github import errors
 from bot.github.answer import Answer, as_object
 from bot.github.refusals import Refusals
-from bot.github.throttle import Throttle
+from bot.github.throttle import Ask, Throttle
 from bot.github.transport import Transport, is_write, route
 from pipelines import fence
 from pipelines.ports import Clock
 
 API_VERSION = "2026-03-10"
 MAX_PAGES = 30
+_LOOKED_OUT_FOR = ("/check-runs", "/reactions")
+"""What tells people that Conductor is at it; they expect that within two seconds."""
 _CONTENT = ("/comments", "/replies", "/reviews", "/issues", "/pulls", "/dispatches")
 
 
@@ -46,6 +49,23 @@ def graphql_url(api_url: str) -> str:
 def creates_content(method: str, path: str) -> bool:
     """Whether a write counts against GitHub's limit on content that notifies people."""
     return method == "POST" and (path.endswith(_CONTENT) or path.endswith("/graphql"))
+
+
+def ask_of(scope: str, method: str, url: str, body: bytes) -> Ask:
+    """Return what a request asks of the limits."""
+    path = urlsplit(url).path
+    # A token is made for us alone, and by the App as a whole: if mints went one a second, each
+    # installation's first work would wait for all the others'.
+    write = is_write(method, body) and not path.endswith("/access_tokens")
+    purpose = hashlib.blake2b(f"{method} {path}".encode(), digest_size=8).hexdigest()
+    return Ask(
+        scope,
+        resource="graphql" if path.endswith("/graphql") else "core",
+        write=write,
+        content=write and creates_content(method, path),
+        urgent=method == "POST" and path.endswith(_LOOKED_OUT_FOR),
+        purpose=purpose if write else "",
+    )
 
 
 class GitHubClient(gidgethub_httpx.GitHubAPI):
@@ -96,7 +116,8 @@ class GitHubClient(gidgethub_httpx.GitHubAPI):
         except gidgethub.GraphQLException as error:
             response = error.response
             if errors.graphql_limited(response):
-                raise self._throttle.penalise(self.scope, errors.Limit("primary", None)) from error
+                limit = errors.Limit("primary", None)
+                raise await self._throttle.penalise(self.scope, limit) from error
             data = as_object(response).get("data")
         except (LookupError, TypeError):  # gidgethub expects every error to have a message
             data = None
@@ -141,38 +162,31 @@ class GitHubClient(gidgethub_httpx.GitHubAPI):
         authorization, answer = await self._attempt(method, url, headers, body)
         if answer.status == 401 and await self.credentials.renewed(authorization):
             _, answer = await self._attempt(method, url, headers, body)
-        now = self._clock.now()
-        self._throttle.record(self.scope, answer.headers)
-        limit = errors.limit_of(answer, now)
-        if limit is not None:
-            raise self._throttle.penalise(self.scope, limit)
         error = errors.error_of(
-            answer, method=method, route=route(url), writes=is_write(method, body), now=now
+            answer,
+            method=method,
+            route=route(url),
+            writes=is_write(method, body),
+            now=self._clock.now(),
         )
         self._refusals.note(request, answer.status, self._clock.monotonic())
         if error is not None:
             raise error
-        self._throttle.settle(self.scope)
         return answer.status, _plain(answer), answer.body
 
     async def _attempt(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[str, Answer]:
-        path = urlsplit(url).path
-        # A token is made for us alone, and by the App as a whole: if mints went one a second, each
-        # installation's first work would wait for all the others'.
-        write = is_write(method, body) and not path.endswith("/access_tokens")
         authorization = await self.credentials.authorization()
-        async with self._throttle.slot(
-            self.scope,
-            resource="graphql" if path.endswith("/graphql") else "core",
-            write=write,
-            content=write and creates_content(method, path),
-        ):
+        ask = ask_of(self.scope, method, url, body)
+        async with self._throttle.slot(ask) as place:
             sent = {**headers, **self._own_headers(), "authorization": authorization}
-            if write:
+            if ask.write:
                 fence.check()
-            return authorization, await self._transport.send(method, url, sent, body)
+            answer = await self._transport.send(method, url, sent, body)
+            limit = errors.limit_of(answer, self._clock.now())
+            place.answered(answer.headers, limit=limit, succeeded=answer.status < 300)
+        return authorization, answer
 
     def _own_headers(self) -> dict[str, str]:
         own = {

@@ -7,8 +7,9 @@ import httpx2
 from bot.github.app import AppKey, Identity, IdentityCard
 from bot.github.client import Credentials, GitHubClient, api_root
 from bot.github.directory import Directory
+from bot.github.local_limits import LocalLedger
 from bot.github.refusals import Refusals
-from bot.github.throttle import Pace, Throttle
+from bot.github.throttle import Ledger, Pace, Throttle
 from bot.github.tokens import (
     METADATA,
     Grant,
@@ -18,14 +19,16 @@ from bot.github.tokens import (
 )
 from bot.github.transport import OnRequest, Transport
 from pipelines.model import Repository
-from pipelines.ports import Clock
+from pipelines.ports import Clock, Ids
+from pipelines.system import SortableIds
 
 
 class GitHub:
     """Holds the limits, tokens and identity of one App; ``http`` is ``transport.http_client()``.
 
     ``register_secret`` is given every token before it is used, so that it can be redacted;
-    ``on_request`` is told of every exchange.
+    ``on_request`` is told of every exchange. The limits are kept in ``ledger``; without one, by
+    this process on its own at ``pace``.
     """
 
     def __init__(
@@ -40,12 +43,16 @@ class GitHub:
         register_secret: Callable[[str], None],
         on_request: OnRequest | None = None,
         pace: Pace | None = None,
+        ledger: Ledger | None = None,
+        ids: Ids | None = None,
     ) -> None:
         self._api_url = api_root(api_url)
         self._clock = clock
         self._user_agent = f"conductor/{version}"
         self._transport = Transport(http, self._api_url, on_request=on_request)
-        self._throttle = Throttle(clock, pace)
+        self._throttle = Throttle(
+            ledger or LocalLedger(clock, pace), clock, ids or SortableIds(clock)
+        )
         self._refusals = Refusals()
         self.app = self._client(AppKey(app_id, private_key, clock), scope="app")
         self._tokens = InstallationTokens(self.app, clock, register_secret=register_secret)
@@ -76,11 +83,15 @@ class GitHub:
         grant = Grant(repository.installation_id, repository.id, permissions)
         return (await self._tokens.get(grant)).missing
 
-    def _as_installation(self, installation_id: int) -> GitHubClient:
-        grant = Grant(installation_id, None, METADATA)
+    def whole(self, installation_id: int, permissions: Permissions) -> GitHubClient:
+        """Return a client for all repositories of an installation."""
+        grant = Grant(installation_id, None, permissions)
         return self._client(
             InstallationCredentials(self._tokens, grant), scope=f"github/{installation_id}"
         )
+
+    def _as_installation(self, installation_id: int) -> GitHubClient:
+        return self.whole(installation_id, METADATA)
 
     def _client(
         self, credentials: Credentials, *, scope: str, delivery_id: str = ""

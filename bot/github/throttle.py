@@ -1,4 +1,4 @@
-"""Limits kept before GitHub has to enforce them: one Throttle a process, lanes by installation.
+"""Limits kept before GitHub has to enforce them: every request takes a place, and gives it back.
 
 The numbers are GitHub's best practices and secondary limits, with room to spare:
 https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
@@ -8,160 +8,212 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, Protocol
+
+import structlog
 
 from bot.github.errors import DEFAULT_WAIT, PRIMARY_WINDOW, Limit, until
-from pipelines.errors import Parked
-from pipelines.ports import Clock
+from pipelines.errors import NotStored, Parked
+from pipelines.ports import Clock, Ids
+
+log = structlog.get_logger(__name__)
 
 LONGEST_PENALTY = 15 * 60.0
+"""Seconds; the most that refusals without a time of GitHub's own grow to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast one installation may go."""
+    """How fast one installation may go, over all processes; times are in seconds."""
 
     concurrency: int = 20
     write_gap: float = 1.0
+    """From the end of one write to the start of the next."""
     points_per_minute: int = 600
     content_per_minute: int = 60
     content_per_hour: int = 400
     reserve: int = 50
     """Requests of the primary limit that are left for what people do by hand."""
+    patience: float = 3.0
+    """Who can be served within this time waits for it; everybody else is parked."""
+    head_start: float = 30.0
+    """An urgent write overtakes the others that came at most so long before it."""
+
+    def reserved(self, limit: int) -> int:
+        """Return how much of a primary limit is left alone; a small one is not all reserve."""
+        return min(self.reserve, limit // 20)
 
 
-@dataclass(slots=True)
-class _Window:
-    """What was spent in the last ``seconds``."""
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request that wants to be sent.
 
-    seconds: float
-    allowed: int
-    spent: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
-    total: int = 0
+    ``content`` notifies people, ``urgent`` is what people look out for; ``purpose`` tells a parked
+    write that comes back from a new one, so that it keeps its turn.
+    """
 
-    def wait(self, now: float, cost: int) -> float:
-        """Return the seconds until ``cost`` fits; 0 if it does now."""
-        while self.spent and self.spent[0][0] <= now - self.seconds:
-            self.total -= self.spent.popleft()[1]
-        over = self.total + cost - self.allowed
-        for at, points in self.spent:
-            if over <= 0:
-                break
-            over -= points
-            if over <= 0:
-                return at + self.seconds - now
-        return 0.0
+    scope: str
+    resource: str = "core"
+    write: bool = False
+    content: bool = False
+    urgent: bool = False
+    purpose: str = ""
 
-    def spend(self, now: float, cost: int) -> None:
-        self.spent.append((now, cost))
-        self.total += cost
+    @property
+    def points(self) -> int:
+        """What it costs by GitHub's count."""
+        return 5 if self.write else 1
 
 
-@dataclass(slots=True)
-class _Lane:
-    """One installation's use of GitHub; times are on the monotonic clock."""
+class Reason(StrEnum):
+    """Why a request has to wait."""
 
-    points: _Window
-    minute: _Window
-    hour: _Window
-    in_flight: int = 0
-    writes_wanted: int = 0
-    last_write: float | None = None
-    parked_until: float = 0.0
-    strikes: int = 0
-    resources: dict[str, tuple[int, int, float]] = field(
-        default_factory=dict[str, tuple[int, int, float]]
-    )
-    """Remaining, limit and reset of each primary limit, as the last answer told them."""
-    write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    PAUSE = "GitHub asked for a pause"
+    RESERVE = "GitHub's hourly limit is nearly used up"
+    FLIGHT = "enough requests are in flight"
+    BUDGET = "enough was asked of GitHub for now"
+    TURN = "writes go one a second"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a request may be sent; if not, to wait or to park for ``seconds``, and why."""
+
+    what: Literal["go", "wait", "park"]
+    seconds: float = 0.0
+    reason: Reason = Reason.TURN
+
+
+GO = Verdict("go")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The primary limit of a resource as an answer tells it; ``wait`` seconds until its reset."""
+
+    resource: str
+    remaining: int
+    limit: int
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a request, as far as it matters to the next ones."""
+
+    budget: Budget | None = None
+    limit: Limit | None = None
+    succeeded: bool = False
+
+
+class Ledger(Protocol):
+    """Who keeps the books: each method is one atomic step, over all that share it.
+
+    ``place`` is a name the caller made up for one request. Both raise NotStored if the books are
+    out of reach; nothing may be sent without a place.
+    """
+
+    async def admit(self, ask: Ask, place: str, waited: float) -> Verdict:
+        """Take the place, or say how long to wait; ``waited`` are the seconds waited so far."""
+        ...
+
+    async def settle(self, ask: Ask, place: str, outcome: Outcome) -> float:
+        """Give the place up, taken or only wanted; returns the seconds the scope is paused for."""
+        ...
+
+
+class Place:
+    """A place that is held for one request, which tells here what became of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.outcome = Outcome()
+
+    def answered(self, headers: Mapping[str, str], *, limit: Limit | None, succeeded: bool) -> None:
+        """Take note of an answer; a ``limit`` makes the end of the slot raise Parked."""
+        budget = budget_of(headers, self._clock.now())
+        self.outcome = Outcome(budget, limit, succeeded and limit is None)
 
 
 class Throttle:
-    """Lets requests through in time and raises Parked instead of keeping a worker waiting.
+    """Lets requests through in time and raises Parked instead of keeping a worker waiting long."""
 
-    A write waits for at most one other write and the gap after it (about a second); whoever comes
-    third is parked.
-    """
-
-    def __init__(self, clock: Clock, pace: Pace | None = None) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, ids: Ids) -> None:
+        self._ledger = ledger
         self._clock = clock
-        self._pace = pace or Pace()
-        self._lanes: dict[str, _Lane] = {}
-
-    def _lane(self, scope: str) -> _Lane:
-        pace = self._pace
-        if scope not in self._lanes:
-            self._lanes[scope] = _Lane(
-                points=_Window(60.0, pace.points_per_minute),
-                minute=_Window(60.0, pace.content_per_minute),
-                hour=_Window(3600.0, pace.content_per_hour),
-            )
-        return self._lanes[scope]
+        self._ids = ids
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     @asynccontextmanager
-    async def slot(
-        self, scope: str, *, resource: str = "core", write: bool = False, content: bool = False
-    ) -> AsyncGenerator[None, None]:
-        """Hold a place for one request; raises Parked when it may not be sent within a second."""
-        lane = self._lane(scope)
-        self._admit(scope, lane, resource, write=write, content=content)
-        if not write:
-            async with self._counted(scope, lane, resource, write=False, content=False):
-                yield
-            return
-        if lane.writes_wanted > 1:
-            raise self._parked(scope, 2 * self._pace.write_gap, "writes go one a second")
-        lane.writes_wanted += 1
+    async def slot(self, ask: Ask) -> AsyncGenerator[Place, None]:
+        """Hold a place for one request; raises Parked before or after it, NotStored before it."""
+        name = self._ids()
+        await self._enter(ask, name)
+        place = Place(self._clock)
         try:
-            async with lane.write_lock:
-                await self._keep_gap(lane)
-                self._admit(scope, lane, resource, write=True, content=content)
-                async with self._counted(scope, lane, resource, write=True, content=content):
-                    yield
+            yield place
         finally:
-            lane.writes_wanted -= 1
+            paused = await self._settle(ask, name, place.outcome)
+        if place.outcome.limit is not None:
+            raise self._refused(ask.scope, place.outcome.limit, paused)
 
-    @asynccontextmanager
-    async def _counted(
-        self, scope: str, lane: _Lane, resource: str, *, write: bool, content: bool
-    ) -> AsyncGenerator[None, None]:
-        now = self._clock.monotonic()
-        lane.points.spend(now, 5 if write else 1)
-        if content:
-            lane.minute.spend(now, 1)
-            lane.hour.spend(now, 1)
-        if resource in lane.resources:
-            remaining, limit, reset = lane.resources[resource]
-            lane.resources[resource] = (remaining - 1, limit, reset)
-        lane.in_flight += 1
+    async def penalise(self, scope: str, limit: Limit) -> Parked:
+        """Pause the scope for a limit that GitHub reported, and return what to raise."""
+        return self._refused(scope, limit, await self._settle(Ask(scope), "", Outcome(limit=limit)))
+
+    async def _enter(self, ask: Ask, name: str) -> None:
+        waited = 0.0
         try:
-            yield
+            verdict = await self._ledger.admit(ask, name, waited)
+            while verdict.what == "wait":
+                waited += await self._wait(ask.scope, verdict.seconds)
+                verdict = await self._ledger.admit(ask, name, waited)
+        except (Parked, NotStored):
+            raise
+        except BaseException:
+            # Whoever is stopped may have been let in already, and must not be waited for.
+            await self._settle(ask, name, Outcome())
+            raise
+        if verdict.what == "park":
+            raise self._parked(ask.scope, verdict.seconds, verdict.reason)
+
+    async def _wait(self, scope: str, seconds: float) -> float:
+        """Wait so long, or until a place in the scope is given up here; returns for how long."""
+        began, line = self._clock.monotonic(), self._waiting.setdefault(scope, deque())
+        freed = asyncio.get_running_loop().create_future()
+        line.append(freed)
+        sleeping = asyncio.create_task(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({freed, sleeping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            lane.in_flight -= 1
-            if write:
-                lane.last_write = self._clock.monotonic()
+            sleeping.cancel()
+            if freed in line:
+                line.remove(freed)
+            if not line:
+                self._waiting.pop(scope, None)
+        return self._clock.monotonic() - began
 
-    async def _keep_gap(self, lane: _Lane) -> None:
-        if lane.last_write is None:
-            return
-        left = lane.last_write + self._pace.write_gap - self._clock.monotonic()
-        if left > 0:
-            await self._clock.sleep(left)
+    def _wake(self, scope: str) -> None:
+        """Let who has waited longest ask again."""
+        if line := self._waiting.get(scope):
+            line.popleft().set_result(None)
 
-    def _admit(self, scope: str, lane: _Lane, resource: str, *, write: bool, content: bool) -> None:
-        now = self._clock.monotonic()
-        if lane.parked_until > now:
-            raise self._parked(scope, lane.parked_until - now, "GitHub asked for a pause")
-        if lane.in_flight >= self._pace.concurrency:
-            raise self._parked(scope, self._pace.write_gap, "enough requests are in flight")
-        remaining, limit, reset = lane.resources.get(resource, (1, 0, 0.0))
-        if reset > now and remaining <= min(self._pace.reserve, limit // 20):
-            raise self._parked(scope, reset - now, "GitHub's hourly limit is nearly used up")
-        wait = lane.points.wait(now, 5 if write else 1)
-        if content:
-            wait = max(wait, lane.minute.wait(now, 1), lane.hour.wait(now, 1))
-        if wait > 0:
-            raise self._parked(scope, wait, "enough was asked of GitHub for now")
+    async def _settle(self, ask: Ask, name: str, outcome: Outcome) -> float:
+        try:
+            return await self._ledger.settle(ask, name, outcome)
+        except NotStored as error:
+            # What was sent was sent: its answer counts, and the place runs out by itself.
+            log.warning("place not given up", scope=ask.scope, error=str(error))
+            told = outcome.limit.wait if outcome.limit else 0.0
+            return DEFAULT_WAIT if told is None else told
+        finally:
+            self._wake(ask.scope)
+
+    def _refused(self, scope: str, limit: Limit, paused: float) -> Parked:
+        return self._parked(scope, paused, f"its {limit.kind} rate limit was reached")
 
     def _parked(self, scope: str, wait: float, why: str) -> Parked:
         moment = until(self._clock.now(), wait)
@@ -169,29 +221,21 @@ class Throttle:
             f"Waiting for GitHub until {moment:%H:%M:%S} UTC: {why}.", until=moment, scope=scope
         )
 
-    def record(self, scope: str, headers: Mapping[str, str]) -> None:
-        """Take note of the primary limit as an answer tells it; unreadable headers are ignored."""
-        lane = self._lane(scope)
-        names = ("x-ratelimit-remaining", "x-ratelimit-limit", "x-ratelimit-reset")
-        values = [headers.get(name, "") for name in names]
-        if not all(value.isascii() and value.isdigit() and len(value) < 13 for value in values):
-            return
-        remaining, limit, reset = (int(value) for value in values)
-        wait = min(reset - self._clock.now().timestamp() + 1.0, PRIMARY_WINDOW + 60.0)
-        resource = headers.get("x-ratelimit-resource", "core")[:40]
-        lane.resources[resource] = (remaining, limit, self._clock.monotonic() + wait)
 
-    def settle(self, scope: str) -> None:
-        """Forget earlier refusals: a request of this scope went well."""
-        self._lane(scope).strikes = 0
+def budget_of(headers: Mapping[str, str], now: datetime) -> Budget | None:
+    """Return the primary limit that an answer tells, or None if its headers make no sense."""
+    names = ("x-ratelimit-remaining", "x-ratelimit-limit", "x-ratelimit-reset")
+    values = [headers.get(name, "") for name in names]
+    if not all(value.isascii() and value.isdigit() and len(value) < 13 for value in values):
+        return None
+    remaining, limit, reset = (int(value) for value in values)
+    wait = min(reset - now.timestamp() + 1.0, PRIMARY_WINDOW + 60.0)
+    resource = headers.get("x-ratelimit-resource", "core")[:40]
+    return Budget(resource, remaining, limit, wait)
 
-    def penalise(self, scope: str, limit: Limit) -> Parked:
-        """Park the scope for a limit that GitHub reported, and return what to raise."""
-        lane = self._lane(scope)
-        wait = limit.wait
-        if wait is None:
-            wait = min(DEFAULT_WAIT * 2**lane.strikes, LONGEST_PENALTY)
-        lane.strikes = min(lane.strikes + 1, 10)
-        lane.parked_until = max(lane.parked_until, self._clock.monotonic() + wait)
-        left = lane.parked_until - self._clock.monotonic()
-        return self._parked(scope, left, f"its {limit.kind} rate limit was reached")
+
+def penalty(limit: Limit, strikes: int) -> float:
+    """Return the seconds to pause for a refusal that follows so many others without a success."""
+    if limit.wait is not None:
+        return limit.wait
+    return min(DEFAULT_WAIT * 2**strikes, LONGEST_PENALTY)
