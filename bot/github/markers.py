@@ -15,14 +15,16 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote, unquote
 
-from pydantic import Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
-from pipelines.model import Breach, FeedbackPayload, Frozen, Provenance
+from pipelines.model import Breach, FailedFix, FeedbackPayload, Frozen, Provenance
 
 MAX_MARKER = 40_000
 """Characters of a marker; GitHub takes 65,536 of a whole text."""
 MAX_OCCASIONS = 50
 """How many of the newest occasions a marker remembers."""
+MAX_FAILED = 5
+"""How many of the newest fixes that did not help a marker remembers."""
 _WORD = r"[A-Za-z0-9._:/+=@-]{1,200}"
 _FINDING = re.compile(
     rf"<!-- conductor:finding ({_WORD})(?: ({_WORD}))?(?: in ([A-Za-z0-9._/%~-]{{1,1000}}))? -->"
@@ -95,6 +97,18 @@ class Feedback(Frozen):
     """Digests of what opened, counted or closed it lately, oldest first: each did so once."""
     closed: bool = False
     """Whether it was Conductor that closed it; what a person closed stays closed."""
+    since: AwareDatetime | None = None
+    """When it began, or began again: fixes from before that are of no account."""
+    failed: tuple[FailedFix, ...] = Field(default=(), max_length=MAX_FAILED)
+    """Fixes since then that did not help, the newest last."""
+    asks: bool = False
+    """Whether this very change of the issue asks for another fix."""
+    given_up: bool = False
+    """Whether the newest occasion found that people are needed."""
+
+    def gave_up_at(self, occasion: str) -> bool:
+        """Whether it was this occasion, and none since."""
+        return self.given_up and self.occasions[-1:] == (_digest(occasion),)
 
     def had(self, occasion: str) -> bool:
         """Whether this occasion has changed the issue already."""
@@ -115,7 +129,10 @@ def feedback_marker(key: bytes, *, repository_id: int, number: int, feedback: Fe
     subject = f"{repository_id}/{number}"
     marker = ""
     for payload in _lighter(feedback.payload):
-        content = feedback.model_copy(update={"payload": payload}).model_dump_json()
+        lighter: dict[str, object] = {"payload": payload}
+        if payload is not feedback.payload:
+            lighter["failed"] = tuple(_bare(each) for each in feedback.failed)
+        content = feedback.model_copy(update=lighter).model_dump_json()
         marker = _signed(key, "feedback", subject, content)
         if len(marker) <= MAX_MARKER:
             break
@@ -152,6 +169,20 @@ def read_provenance(
         return None
 
 
+def without_own(keys: Sequence[bytes], *, repository_id: int, branch: str, body: str) -> str:
+    """Return the body of a pull request of our own without the markers that we put there.
+
+    Those are its name and what is signed for its branch; a comment that anybody else wrote, or
+    changed, stays what it is.
+    """
+    subject = f"{repository_id}/{branch}"
+
+    def left(match: re.Match[str]) -> str:
+        return match[0] if _genuine(keys, "provenance", subject, match) is None else ""
+
+    return _SIGNED.sub(left, body.replace(key(f"pull/{branch}"), "", 1)).rstrip()
+
+
 def _digest(occasion: str) -> str:
     return sha256(occasion.encode()).hexdigest()[:16]
 
@@ -163,16 +194,22 @@ def _signed(key: bytes, kind: str, subject: str, content: str) -> str:
 
 def _content(keys: Sequence[bytes], kind: str, subject: str, body: str) -> bytes | None:
     for match in _SIGNED.finditer(body):
-        if match[1] != kind or len(match[2]) % 2:
-            continue
-        packed = bytes.fromhex(match[2])
-        # Every key is tried, so that the time says nothing about which one it was.
-        genuine = [
-            hmac.compare_digest(_signature(key, kind, subject, packed), match[3]) for key in keys
-        ]
-        if any(genuine):
+        packed = _genuine(keys, kind, subject, match)
+        if packed is not None:
             return zlib.decompressobj().decompress(packed, _MAX_CONTENT)
     return None
+
+
+def _genuine(keys: Sequence[bytes], kind: str, subject: str, match: re.Match[str]) -> bytes | None:
+    """Return what a signed marker carries, None if it is not ours, or not of this subject."""
+    if match[1] != kind or len(match[2]) % 2:
+        return None
+    packed = bytes.fromhex(match[2])
+    # Every key is tried, so that the time says nothing about which one it was.
+    genuine = [
+        hmac.compare_digest(_signature(key, kind, subject, packed), match[3]) for key in keys
+    ]
+    return packed if any(genuine) else None
 
 
 def _signature(key: bytes, kind: str, subject: str, packed: bytes) -> str:
@@ -201,6 +238,10 @@ def _cut(payload: FeedbackPayload, *, breaches: int, lines: int, length: int) ->
             "suspected_paths": tuple(p for p in payload.suspected_paths[:lines] if len(p) <= 200),
         }
     )
+
+
+def _bare(fix: FailedFix) -> FailedFix:
+    return FailedFix(number=fix.number, title=fix.title[:100])
 
 
 def _without_detail(breach: Breach) -> Breach:

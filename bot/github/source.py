@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from bot.github import markers
 from bot.github.answer import as_object
 from bot.github.client import GitHubClient
 from bot.github.contributions import contributions_of
@@ -222,6 +223,8 @@ class GitHubSource:
             raise failure or NotFound(f"Pull request {number} of {repository.full_name} is gone.")
         pull = parse(PullRequest, subject.pull, "a pull request")
         bot_id = (await self._github.identity()).bot_id
+        if actor(pull.author).id == bot_id:
+            pull = pull.model_copy(update={"body": self._readable(pull, repository)})
         threads = [*pull.threads.nodes, *await self._more_threads(client, repository, pull)]
         try:
             return change_of(
@@ -236,6 +239,15 @@ class GitHubSource:
         except ValidationError as error:
             place = error.errors(include_url=False, include_input=False)[0]["loc"]
             raise BadAnswer(f"GitHub's answer about a pull request is wrong at {place}.") from None
+
+    def _readable(self, pull: PullRequest, repository: Repository) -> str:
+        """Return the text of a pull request of our own, without what we hid ourselves."""
+        return markers.without_own(
+            self._marker_keys,
+            repository_id=repository.id,
+            branch=pull.head_ref,
+            body=pull.body or "",
+        )
 
     async def _more_threads(
         self, client: GitHubClient, repository: Repository, pull: PullRequest
