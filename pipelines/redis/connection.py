@@ -16,8 +16,9 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
 from pipelines.redis.address import Address, parse
-from pipelines.redis.failures import Moved, Unanswered, translated
+from pipelines.redis.failures import Moved, Unanswered, UnknownScript, translated
 from pipelines.redis.places import Whereabouts, way
+from pipelines.redis.scripts import Script
 
 TIMEOUT = 5.0
 """Seconds for a connection to come about, and for an answer."""
@@ -99,6 +100,19 @@ class RedisConnection:
             if not await self.follow(error):
                 raise
         return await self._once(words)
+
+    async def run(
+        self, script: Script, keys: Sequence[str], args: Sequence[Word] = (), *, again: bool = False
+    ) -> Any:
+        """Return the answer of a Lua script, which is sent in full only to who has not got it.
+
+        Errors and ``again`` are those of ``do``.
+        """
+        words = (len(keys), *keys, *args)
+        try:
+            return await self.do("EVALSHA", script.digest, *words, again=again)
+        except UnknownScript:
+            return await self.do("EVAL", script.source, *words, again=again)
 
     async def follow(self, moved: Moved) -> bool:
         """Let new connections look where the primary is now; False if there is nowhere to look."""

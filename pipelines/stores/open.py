@@ -8,13 +8,15 @@ from pipelines.stores.backend import StorageBackend
 from pipelines.stores.memory import MemoryBackend
 from pipelines.stores.sqlite import SqliteBackend
 
-_KNOWN = "this build knows memory:// and sqlite:///PATH"
+_KNOWN = "this build knows memory://, sqlite:///PATH and redis://HOST:PORT/DB"
+_REDIS = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
 
 
 def open_backend(url: str, clock: Clock, *, read_only: bool = False) -> StorageBackend:
-    """Open ``memory://``, ``sqlite:///relative/path`` or ``sqlite:////absolute/path``.
+    """Open ``memory://``, ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or a Redis.
 
-    ``read_only`` reads a store beside the process that owns it, and needs one that is there.
+    What a Redis URL says is described in ``pipelines/redis/address.py``; nothing is connected to
+    yet. ``read_only`` reads a store beside the processes that write it.
     Raises UserError for any other URL and for a file that is not ours, NotStored for one that is
     in use or cannot be written. The URL may hold a password and is never repeated whole.
     """
@@ -29,7 +31,18 @@ def open_backend(url: str, clock: Clock, *, read_only: bool = False) -> StorageB
         return MemoryBackend(clock)
     if scheme == "sqlite":
         return SqliteBackend(_path(rest), clock, read_only=read_only)
+    if scheme in _REDIS:
+        return _redis(url, read_only=read_only)
     raise UserError(f"The storage scheme {scheme[:20]!r} is not supported; {_KNOWN}.")
+
+
+def _redis(url: str, *, read_only: bool) -> StorageBackend:
+    # Its client takes longer to import than all the rest, and one machine does not need it.
+    from pipelines.redis.connection import RedisConnection  # noqa: PLC0415
+    from pipelines.redis.keyspace import Keyspace  # noqa: PLC0415
+    from pipelines.stores.redis import RedisBackend  # noqa: PLC0415
+
+    return RedisBackend(Keyspace(RedisConnection(url)), read_only=read_only)
 
 
 def _path(rest: str) -> Path:

@@ -10,7 +10,6 @@ from pydantic import JsonValue
 from pipelines.errors import Conflict, Ignorable, LeaseLost, NotStored, Retryable
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.bus.dead import DeadLetters
-from pipelines.orchestration.bus.local import LocalBus
 from pipelines.ports import ABSENT, Batch, Lease, Message, Write
 from pipelines.stores.backend import StorageBackend
 from tests.contracts.conftest import Stores
@@ -19,18 +18,23 @@ from tests.support.clock import VirtualClock
 
 
 @pytest.fixture
-async def bus(backend: StorageBackend, clock: VirtualClock) -> AsyncIterator[MessageBus]:
-    bus = LocalBus(backend, clock)
+async def bus(stores: Stores, backend: StorageBackend) -> AsyncIterator[MessageBus]:
+    bus = stores.bus(backend)
     await bus.start()
     yield bus
     await bus.close()
 
 
 async def restarted(stores: Stores, bus: MessageBus, backend: StorageBackend) -> MessageBus:
-    """The bus of a process that was started after the first one ended."""
+    """The bus of a process that was started after the first one ended.
+
+    Where processes share the data, what the first one held is free when its leases have run out.
+    """
     await bus.close()
-    bus = LocalBus(await stores.reopen(backend), stores.clock)
+    bus = stores.bus(await stores.reopen(backend))
     await bus.start()
+    if stores.server:
+        await stores.clock.advance(60)
     return bus
 
 
@@ -155,25 +159,27 @@ async def test_each_of_many_waiting_claims_gets_one_message(
     )
 
 
+@pytest.mark.parametrize("turns", [*range(10), 13, 21, 34, 55, 144])
 async def test_a_cancelled_claim_passes_its_wake_up_on(
-    bus: MessageBus, clock: VirtualClock
+    bus: MessageBus, clock: VirtualClock, turns: int
 ) -> None:
     first = asyncio.create_task(claim(bus, wait=60))
     await clock.settle()
     second = asyncio.create_task(claim(bus, wait=60))
     await clock.settle()
     sending = asyncio.create_task(send(bus, message("m")))
-    # The turn in which the commit woke it is the one in which a claim may be cancelled.
-    while True:
-        if await bus.depth():
-            first.cancel()
-            break
+    for _ in range(turns):
         await asyncio.sleep(0)
+    first.cancel()
     await sending
-    with pytest.raises(asyncio.CancelledError):
-        await first
-    assert ids(await second) == ["m"]
+    (outcome,) = await asyncio.gather(first, return_exceptions=True)
+    if isinstance(outcome, BaseException):
+        assert isinstance(outcome, asyncio.CancelledError)
+        outcome = await second
+    assert ids(outcome) == ["m"]
     assert clock.monotonic() == 0
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
 
 
 async def test_a_message_is_claimed_by_one_of_many_at_a_time(bus: MessageBus) -> None:
@@ -382,7 +388,8 @@ async def test_a_claim_and_a_replacement_at_once_keep_the_replacement(
         await send(bus, message("m", body={"n": 1}))
         newer = message("m", body={"n": 2})
         first, _, second = await asyncio.gather(claim(bus), send(bus, newer), claim(bus))
-        assert [lease.message.body for lease in [*first, *second]] in ([], [{"n": 1}], [{"n": 2}])
+        bodies = [lease.message.body["n"] for lease in [*first, *second]]
+        assert bodies in ([], [1], [2], [1, 2])
         assert [m.body for m in await backend.messages()] == [{"n": 2}]
     bus = await restarted(stores, bus, backend)
     assert [lease.message.body for lease in await claim(bus)] == [{"n": 2}]
@@ -405,15 +412,15 @@ async def test_a_message_settled_and_sent_anew_in_one_batch_is_claimable(bus: Me
 async def test_after_a_restart_unsettled_work_is_claimable_and_its_crash_counted(
     stores: Stores, bus: MessageBus, backend: StorageBackend
 ) -> None:
-    later = stores.clock.now() + timedelta(seconds=30)
+    later = stores.clock.now() + timedelta(seconds=90)
     await send(bus, message("held"), message("ready"), message("later", not_before=later))
     assert ids(await claim(bus, limit=1)) == ["held"]
     bus = await restarted(stores, bus, backend)
     assert await bus.depth() == {"deliveries": 3}
     leases = await claim(bus)
     assert [(lease.message.id, lease.token) for lease in leases] == [("held", 2), ("ready", 1)]
-    await stores.clock.advance(30)
-    assert ids(await claim(bus)) == ["later"]
+    await stores.clock.advance(90)
+    assert "later" in ids(await claim(bus))
     await bus.close()
 
 
@@ -455,10 +462,10 @@ async def test_what_was_claimed_for_a_cancelled_caller_goes_to_another(
 
 
 async def test_a_store_that_refuses_leaves_the_queue_as_it_was(
-    bus: MessageBus, backend: StorageBackend
+    stores: Stores, bus: MessageBus, backend: StorageBackend
 ) -> None:
     await send(bus, message("m"))
-    await backend.close()
+    await stores.refuse(backend)
     with pytest.raises(NotStored):
         await claim(bus)
     with pytest.raises(NotStored):

@@ -8,7 +8,6 @@ import pytest
 from pipelines.errors import LeaseLost
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.bus.dead import DeadLetters
-from pipelines.orchestration.bus.local import LocalBus
 from pipelines.ports import Batch, Lease
 from pipelines.stores.backend import StorageBackend
 from tests.contracts.conftest import Stores
@@ -25,7 +24,7 @@ class History:
         self.clock = stores.clock
         self.rng = random.Random(seed)
         self.backend: StorageBackend = stores.open()
-        self.bus: MessageBus = LocalBus(self.backend, self.clock)
+        self.bus: MessageBus = stores.bus(self.backend)
         self.pending: dict[str, int] = {}
         """Unsettled messages by id, with a number that each putting of one gets."""
         self.held: dict[str, tuple[Lease, float]] = {}
@@ -117,7 +116,7 @@ class History:
         # Leases do not outlive their process.
         self.stale.clear()
         self.backend = await self.stores.reopen(self.backend)
-        self.bus = LocalBus(self.backend, self.clock)
+        self.bus = self.stores.bus(self.backend)
         await self.bus.start()
 
     def some_lease(self) -> Lease | None:

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -16,6 +17,8 @@ class VirtualClock:
         self._elapsed = 0.0
         self._order = itertools.count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self.busy: list[Callable[[], bool]] = []
+        """Say whether something outside the loop, as a server, is about to answer."""
 
     def now(self) -> datetime:
         return self._start + timedelta(seconds=self._elapsed)
@@ -57,6 +60,8 @@ class VirtualClock:
             await self.settle()
 
     async def settle(self, turns: int = 20) -> None:
-        """Let every task that is ready run until it waits again."""
-        for _ in range(turns):
+        """Let every task that is ready run until it waits again for time or for a test."""
+        quiet = 0
+        while quiet < turns:
             await asyncio.sleep(0)
+            quiet = 0 if any(busy() for busy in self.busy) else quiet + 1

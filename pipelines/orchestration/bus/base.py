@@ -3,12 +3,32 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 
 from pipelines.ports import Batch, Lease
 
 Handler = Callable[[JsonValue], Awaitable[JsonValue]]
+
+READABLE_VERSION = 1
+"""Messages of a later version stay pending for a process that knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How many messages of a claim's queues may be leased at a time, over all processes.
+
+    A tenant is ``installation/repository``; None is no limit.
+    """
+
+    per_tenant: int | None = None
+    per_installation: int | None = None
+
+
+def installation_of(tenant: str) -> str:
+    """Return the part that the repositories of one installation share."""
+    return tenant.partition("/")[0]
 
 
 class MessageBus(ABC):
@@ -35,13 +55,20 @@ class MessageBus(ABC):
 
     @abstractmethod
     async def claim(
-        self, queues: Sequence[str], *, limit: int, wait: float, lease: float
+        self,
+        queues: Sequence[str],
+        *,
+        limit: int,
+        wait: float,
+        lease: float,
+        caps: Caps | None = None,
     ) -> Sequence[Lease]:
         """Return up to ``limit`` due messages, lowest priority number and oldest first.
 
         Waits up to ``wait`` seconds for the first one and returns an empty sequence after that.
         Each is leased for ``lease`` seconds. Tenants take turns: one tenant's backlog does not
-        delay another's next message.
+        delay another's next message. Work of those who have as much leased as ``caps`` allow is
+        passed by until one of their leases ends.
         """
 
     @abstractmethod

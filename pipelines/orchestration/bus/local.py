@@ -4,28 +4,23 @@ The store is asked before anything changes here. While a batch is being stored, 
 the messages it touches, so the store applies a claim and a replacement in the order seen here.
 """
 
-import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar
 
 from pydantic import JsonValue
 
 from pipelines.errors import LeaseLost, NotStored
-from pipelines.orchestration.bus.base import Handler, MessageBus
+from pipelines.orchestration.bus.base import READABLE_VERSION, Caps, Handler, MessageBus
 from pipelines.orchestration.bus.dead import burial
 from pipelines.orchestration.bus.lanes import Entry, ReadyMessages
+from pipelines.orchestration.bus.shielded import Shielded
 from pipelines.orchestration.bus.timers import Timers
 from pipelines.orchestration.bus.topics import Topics
+from pipelines.orchestration.bus.waiting import Waiting
 from pipelines.ports import Batch, Clock, Lease, Message
 from pipelines.stores.backend import StorageBackend
-
-T = TypeVar("T")
-
-READABLE_VERSION = 1
-"""Messages of a later version stay pending for a process that knows it."""
 
 
 class LocalBus(MessageBus):
@@ -41,9 +36,9 @@ class LocalBus(MessageBus):
         self._depth: Counter[str] = Counter()
         self._changing: Counter[str] = Counter()
         """How many batches that touch a message are being stored, by its id."""
-        self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
+        self._waiting = Waiting(self._timers)
+        self._shielded = Shielded()
         self._numbers = itertools.count(1)
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     async def start(self) -> None:
@@ -55,10 +50,8 @@ class LocalBus(MessageBus):
         """Wake and end all waiting claims, subscriptions and requests; finish what is stored."""
         self._closed = True
         self._topics.close()
-        for waiting in self._waiting.values():
-            for future in waiting:
-                _resolve(future)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._waiting.wake_all()
+        await self._shielded.close()
         await self._timers.close()
 
     # work queues
@@ -73,29 +66,36 @@ class LocalBus(MessageBus):
         settled = [self._held(lease) for lease in batch.settled]
         touched = [entry.message.id for entry in settled] + [m.id for m in batch.messages]
         self._withhold(touched)
-        await self._finish(self._commit(batch, settled, touched))
+        await self._shielded.finish(self._commit(batch, settled, touched))
 
     async def claim(
-        self, queues: Sequence[str], *, limit: int, wait: float, lease: float
+        self,
+        queues: Sequence[str],
+        *,
+        limit: int,
+        wait: float,
+        lease: float,
+        caps: Caps | None = None,
     ) -> Sequence[Lease]:
         """Return up to ``limit`` due messages, or none after ``wait`` seconds."""
         deadline = self._clock.monotonic() + wait
         try:
             while not self._closed:
-                taken = self._take(queues, limit)
+                taken = self._take(queues, limit, caps or Caps())
                 if taken and (leases := await self._lease(taken, lease)):
                     return leases
                 left = deadline - self._clock.monotonic()
                 if left <= 0:
                     break
                 if not taken:
-                    await self._work(queues, left)
+                    with self._waiting.bell(queues) as bell:
+                        await bell.wait(left)
             return []
         finally:
             # This claim may have been woken for a message that it leaves behind.
             for queue in queues:
                 if self._ready.has(queue):
-                    self._wake(queue)
+                    self._waiting.wake(queue)
 
     async def renew(self, lease: Lease, seconds: float) -> Lease:
         """Return the lease extended to so many seconds from now; raises ``LeaseLost``."""
@@ -136,19 +136,6 @@ class LocalBus(MessageBus):
 
     # storing
 
-    async def _finish(
-        self, work: Coroutine[Any, Any, T], abandoned: Callable[[T], None] | None = None
-    ) -> T:
-        """Await the work, which also ends when the caller is cancelled: it is abandoned then."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(lambda done: _abandon(done, abandoned))
-            raise
-
     async def _commit(self, batch: Batch, settled: Iterable[Entry], touched: Iterable[str]) -> None:
         try:
             await self._backend.commit(batch)
@@ -159,16 +146,16 @@ class LocalBus(MessageBus):
         finally:
             self._readmit(touched)
 
-    def _take(self, queues: Sequence[str], limit: int) -> Sequence[Entry]:
+    def _take(self, queues: Sequence[str], limit: int, caps: Caps) -> Sequence[Entry]:
         taken: list[Entry] = []
-        while len(taken) < limit and (entry := self._ready.take(queues)):
+        while len(taken) < limit and (entry := self._ready.take(queues, caps)):
             taken.append(entry)
         return taken
 
     async def _lease(self, taken: Sequence[Entry], seconds: float) -> Sequence[Lease]:
         """Store that the messages were claimed once more, so that a crash is counted."""
         self._withhold(entry.message.id for entry in taken)
-        return await self._finish(self._store_claims(taken, seconds), self._give_back)
+        return await self._shielded.finish(self._store_claims(taken, seconds), self._give_back)
 
     async def _store_claims(self, taken: Sequence[Entry], seconds: float) -> Sequence[Lease]:
         claimed = [_claimed(entry.message) for entry in taken]
@@ -211,7 +198,13 @@ class LocalBus(MessageBus):
             del self._entries[entry.message.id]
             self._depth[entry.message.queue] -= 1
             self._ready.remove(entry)
+            self._free(entry)
             self._timers.cancel(entry.timer)
+
+    def _free(self, entry: Entry) -> None:
+        """Make room for another message of the entry's tenant."""
+        if self._ready.free(entry):
+            self._waiting.wake(entry.message.queue)
 
     def _withhold(self, ids: Iterable[str]) -> None:
         """Let nobody claim these messages before the store has decided about them."""
@@ -234,6 +227,7 @@ class LocalBus(MessageBus):
     def _offer(self, entry: Entry) -> None:
         """Make the message claimable as soon as it is due and nothing about it is being stored."""
         entry.leased_until = None
+        self._free(entry)
         self._timers.cancel(entry.timer)
         message = entry.message
         if message.schema_version > READABLE_VERSION or message.id in self._changing:
@@ -243,7 +237,7 @@ class LocalBus(MessageBus):
             entry.timer = self._timers.after(wait, lambda: self._offer(entry))
         else:
             self._ready.add(entry)
-            self._wake(message.queue)
+            self._waiting.wake(message.queue)
 
     def _hold(self, entry: Entry, seconds: float) -> Lease:
         self._timers.cancel(entry.timer)
@@ -264,38 +258,6 @@ class LocalBus(MessageBus):
             raise LeaseLost(lease.message.id)
         return entry
 
-    # waiting
-
-    async def _work(self, queues: Sequence[str], seconds: float) -> None:
-        """Return when one of the queues may have work, the time is over, or the bus closes."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        for queue in queues:
-            self._waiting.setdefault(queue, {})[future] = None
-        timer = self._timers.after(seconds, lambda: _resolve(future))
-        try:
-            await future
-        finally:
-            self._timers.cancel(timer)
-            for queue in queues:
-                self._waiting[queue].pop(future, None)
-
-    def _wake(self, queue: str) -> None:
-        """Wake the claim that has waited longest for this queue."""
-        for future in self._waiting.get(queue, ()):
-            if not future.done():
-                future.set_result(None)
-                return
-
 
 def _claimed(message: Message) -> Message:
     return message.model_copy(update={"attempts": message.attempts + 1})
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _abandon(task: asyncio.Task[T], abandoned: Callable[[T], None] | None) -> None:
-    if not task.cancelled() and task.exception() is None and abandoned is not None:
-        abandoned(task.result())

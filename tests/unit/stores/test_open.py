@@ -1,12 +1,15 @@
 """Storage URLs, right and wrong."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from pipelines.errors import UserError
+from pipelines.errors import NotStored, UserError
 from pipelines.stores.memory import MemoryBackend
 from pipelines.stores.open import open_backend
+from pipelines.stores.redis import RedisBackend
 from pipelines.stores.sqlite import SqliteBackend
 from tests.support.clock import VirtualClock
 
@@ -49,8 +52,22 @@ def test_a_wrong_url_is_answered_with_the_right_ones(url: str, sentence: str) ->
         open_backend(url, VirtualClock())
 
 
-def test_a_password_in_a_url_is_not_repeated() -> None:
-    with pytest.raises(UserError) as caught:
-        open_backend("redis://user:hunter2@host:6379/0", VirtualClock())
+async def test_a_redis_is_a_store_and_not_reached_before_it_is_used() -> None:
+    backend = open_backend("redis://user:hunter2@127.0.0.1:1/0", VirtualClock())
+    assert isinstance(backend, RedisBackend)
+    with pytest.raises(NotStored) as caught:
+        await backend.get("a")
     assert "hunter2" not in str(caught.value)
-    assert "memory:// and sqlite:///PATH" in str(caught.value)
+    await backend.close()
+
+
+@pytest.mark.parametrize("scheme", ["redis", "postgres"])
+def test_a_password_in_a_url_is_not_repeated(scheme: str) -> None:
+    with pytest.raises(UserError) as caught:
+        open_backend(f"{scheme}://user:hunter2@host:port/0", VirtualClock())
+    assert "hunter2" not in str(caught.value)
+
+
+def test_one_machine_does_not_import_the_client_of_redis() -> None:
+    code = "import sys, pipelines.stores.open, pipelines.orchestration.bus.open; "
+    subprocess.run([sys.executable, "-c", code + "assert 'redis' not in sys.modules"], check=True)

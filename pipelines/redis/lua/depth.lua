@@ -1,0 +1,3 @@
+-- Answers {queue, unsettled messages, ...}.
+
+return call('HGETALL', P .. 'depth')
