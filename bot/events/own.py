@@ -22,7 +22,8 @@ def followed_issue(
     """Return the feedback that one of our own issues carries, if it asks for a fix now.
 
     An issue is opened without its marker, because the marker covers the number; the edit that adds
-    it is what counts. Later edits count the occurrences up and start nothing; reopening does.
+    it is what counts. Later edits count the occurrences up and start nothing, unless a fix did not
+    help; reopening does.
     """
     if trigger.author.id != identity.bot_user_id:
         return OUR_OWN
@@ -34,7 +35,9 @@ def followed_issue(
     )
     if feedback is None:
         return OUR_OWN
-    if trigger.action == "edited" and feedback.occurrences > 1:
+    if trigger.action == "edited" and feedback.closed:
+        return Ignored(reason="The signal is back, and that it ended was written down.")
+    if trigger.action == "edited" and feedback.occurrences > 1 and not feedback.asks:
         return Ignored(reason="The monitor saw it again; the issue is being worked on.")
     if trigger.action not in ("edited", "reopened"):
         return OUR_OWN
@@ -47,6 +50,7 @@ def followed_issue(
         number=trigger.number,
         payload=feedback.payload,
         occurrences=feedback.occurrences,
+        failed=feedback.failed,
     )
 
 

@@ -15,14 +15,16 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote, unquote
 
-from pydantic import Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
-from pipelines.model import Breach, FeedbackPayload, Frozen, Provenance
+from pipelines.model import Breach, FailedFix, FeedbackPayload, Frozen, Provenance
 
 MAX_MARKER = 40_000
 """Characters of a marker; GitHub takes 65,536 of a whole text."""
 MAX_OCCASIONS = 50
 """How many of the newest occasions a marker remembers."""
+MAX_FAILED = 5
+"""How many of the newest fixes that did not help a marker remembers."""
 _WORD = r"[A-Za-z0-9._:/+=@-]{1,200}"
 _FINDING = re.compile(
     rf"<!-- conductor:finding ({_WORD})(?: ({_WORD}))?(?: in ([A-Za-z0-9._/%~-]{{1,1000}}))? -->"
@@ -95,6 +97,18 @@ class Feedback(Frozen):
     """Digests of what opened, counted or closed it lately, oldest first: each did so once."""
     closed: bool = False
     """Whether it was Conductor that closed it; what a person closed stays closed."""
+    since: AwareDatetime | None = None
+    """When it began, or began again: fixes from before that are of no account."""
+    failed: tuple[FailedFix, ...] = Field(default=(), max_length=MAX_FAILED)
+    """Fixes since then that did not help, the newest last."""
+    asks: bool = False
+    """Whether this very change of the issue asks for another fix."""
+    given_up: bool = False
+    """Whether the newest occasion found that people are needed."""
+
+    def gave_up_at(self, occasion: str) -> bool:
+        """Whether it was this occasion, and none since."""
+        return self.given_up and self.occasions[-1:] == (_digest(occasion),)
 
     def had(self, occasion: str) -> bool:
         """Whether this occasion has changed the issue already."""
@@ -115,7 +129,10 @@ def feedback_marker(key: bytes, *, repository_id: int, number: int, feedback: Fe
     subject = f"{repository_id}/{number}"
     marker = ""
     for payload in _lighter(feedback.payload):
-        content = feedback.model_copy(update={"payload": payload}).model_dump_json()
+        lighter: dict[str, object] = {"payload": payload}
+        if payload is not feedback.payload:
+            lighter["failed"] = tuple(_bare(each) for each in feedback.failed)
+        content = feedback.model_copy(update=lighter).model_dump_json()
         marker = _signed(key, "feedback", subject, content)
         if len(marker) <= MAX_MARKER:
             break
@@ -221,6 +238,10 @@ def _cut(payload: FeedbackPayload, *, breaches: int, lines: int, length: int) ->
             "suspected_paths": tuple(p for p in payload.suspected_paths[:lines] if len(p) <= 200),
         }
     )
+
+
+def _bare(fix: FailedFix) -> FailedFix:
+    return FailedFix(number=fix.number, title=fix.title[:100])
 
 
 def _without_detail(breach: Breach) -> Breach:

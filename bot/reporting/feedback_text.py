@@ -50,6 +50,7 @@ def report(feedback: Feedback) -> list[str]:
         *(_curve(breach) for breach in payload.breaches if len(breach.points) > 1),
         _bullets("What was found", payload.findings),
         _suspect(payload),
+        _failed(feedback),
         _bullets("What to do", payload.recommendations),
         _queries(payload.breaches),
     ]
@@ -110,6 +111,16 @@ def _suspect(payload: FeedbackPayload) -> str:
     paths = ", ".join(code_span(path) for path in payload.suspected_paths[:20])
     tail = f" It changed {paths}." if paths else ""
     return f"It began after the deployment of {payload.suspected_sha}.{tail}"
+
+
+def _failed(feedback: Feedback) -> str:
+    """Name the fixes bare, as links to them."""
+    numbers = ", ".join(f"#{fix.number}" for fix in feedback.failed)
+    if not numbers:
+        return ""
+    what = "fix" if len(feedback.failed) == 1 else "fixes"
+    tail = " People are needed." if feedback.given_up else ""
+    return f"The {what} in {numbers} did not help.{tail}"
 
 
 def _queries(breaches: Sequence[Breach]) -> str:

@@ -5,10 +5,10 @@ number is part of what is signed, so an issue is opened first and signed at once
 it is known by the unsigned key in its text, which counts because our own account wrote it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from bot.github import markers
 from bot.github.errors import Forbidden, Invalid, NotFound
@@ -16,16 +16,20 @@ from bot.github.feedback import LABEL, OwnIssue, RestIssue, own_issue, own_issue
 from bot.github.markers import Feedback
 from bot.github.tokens import ISSUES
 from bot.github.wire import parse
-from bot.reporting import comments
+from bot.reporting import comments, fixes
 from bot.reporting.feedback_text import issue_title, redacted_payload, report
 from bot.reporting.outlet import Outlet
 from bot.reporting.render import fit, plain
 from bot.reporting.wording import footer
-from pipelines.model import CloseIssue, FeedbackPayload, OpenIssue, PostComment
+from pipelines.model import CloseIssue, FailedFix, FeedbackPayload, OpenIssue, PostComment
 from pipelines.ports import Receipt
 
 REOPENED_WITHIN = timedelta(days=30)
 """A closed issue that nobody touched for longer has had its day; a new one is opened."""
+
+
+MAX_FIXES = 3
+"""Fixes of one incident that may fail before people are needed; as many as ``MAX_DEPTH``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,8 @@ async def _signed(desk: Desk, number: int, effect: OpenIssue, payload: FeedbackP
 
 
 def _first(desk: Desk, effect: OpenIssue, payload: FeedbackPayload) -> Feedback:
-    feedback = Feedback(payload=payload, provenance=desk.outlet.provenance)
+    provenance, since = desk.outlet.provenance, payload.observed_at
+    feedback = Feedback(payload=payload, provenance=provenance, since=since)
     return feedback.after(effect.occasion)
 
 
@@ -148,32 +153,83 @@ async def _again(
     known = issue.feedback
     url = issue.url or None
     if known is not None and known.had(effect.occasion):
-        return Receipt(key=effect.key, status="found", url=url, number=issue.number)
+        receipt = Receipt(key=effect.key, status="found", url=url, number=issue.number)
+        return _escalated(receipt, known, effect)
     if known is None:
         feedback = _first(desk, effect, payload)
+    elif issue.open:
+        feedback = await _counted(desk, issue, known, effect, payload)
     else:
-        feedback = known.after(
-            effect.occasion,
-            payload=payload,
-            provenance=desk.outlet.provenance,
-            occurrences=known.occurrences + 1,
-            closed=False,
-        )
+        feedback = _next(desk, known, effect, payload, since=payload.observed_at, failed=())
     state = None if issue.open else "open"
     await desk.write(issue.number, feedback, state=state, reason="reopened")
     message = f"Seen {feedback.occurrences} times." if issue.open else "Reopened."
-    return Receipt(key=effect.key, status="done", message=message, url=url, number=issue.number)
+    receipt = Receipt(key=effect.key, status="done", message=message, url=url, number=issue.number)
+    return _escalated(receipt, feedback, effect)
 
 
-async def _say(desk: Desk, issue: OwnIssue, effect: CloseIssue) -> None:
-    """Leave the evidence in the conversation, once."""
-    # The comment is rendered as a whole when it is posted, so nothing is escaped here.
-    lines = [f"- {plain(desk.outlet.redacted(text), 500)}" for text in effect.evidence]
-    fixed = f"The signal is back at its baseline since {effect.fixed_in} is deployed."
-    comment = PostComment(
-        number=issue.number, body="\n".join([fixed, "", *lines]), reason=effect.key
+def _next(
+    desk: Desk, known: Feedback, effect: OpenIssue, payload: FeedbackPayload, **changes: Any
+) -> Feedback:
+    more: dict[str, Any] = {"closed": False, "asks": False, "given_up": False, **changes}
+    return known.after(
+        effect.occasion,
+        payload=payload,
+        provenance=desk.outlet.provenance,
+        occurrences=known.occurrences + 1,
+        **more,
     )
+
+
+async def _counted(
+    desk: Desk, issue: OwnIssue, known: Feedback, effect: OpenIssue, payload: FeedbackPayload
+) -> Feedback:
+    """Count an open issue up, and where its latest fix runs and did not help, ask for another."""
+    fix = await fixes.failed(
+        desk.outlet,
+        issue.number,
+        since=known.since or issue.created_at,
+        judged=frozenset(each.number for each in known.failed),
+        running=payload.running_sha,
+    )
+    if fix is None:
+        return _next(desk, known, effect, payload)
+    failed = (*known.failed, fix)[-markers.MAX_FAILED :]
+    asks = len(failed) < MAX_FIXES
+    await _say(desk, issue.number, effect.key, _no_help(desk, fix, payload, len(failed), asks=asks))
+    return _next(desk, known, effect, payload, failed=failed, asks=asks, given_up=not asks)
+
+
+def _no_help(
+    desk: Desk, fix: FailedFix, payload: FeedbackPayload, count: int, *, asks: bool
+) -> list[str]:
+    first = f"The fix in #{fix.number} did not help: {payload.running_sha} has it and runs."
+    if asks:
+        return [first + " Conductor tries another one.", "", *_bullets(desk, payload.findings)]
+    last = f" {count} fixes have failed, so people are needed; Conductor starts no other by itself."
+    return [first + last, "", *_bullets(desk, payload.findings)]
+
+
+def _escalated(receipt: Receipt, feedback: Feedback, effect: OpenIssue) -> Receipt:
+    if not feedback.gave_up_at(effect.occasion):
+        return receipt
+    payload = feedback.payload
+    text = (
+        f"{len(feedback.failed)} fixes of issue #{receipt.number} in {payload.environment} did not "
+        f"help, and Conductor starts no other by itself: {payload.title}"
+    )
+    return receipt.model_copy(update={"escalate": text})
+
+
+async def _say(desk: Desk, number: int, key: str, lines: Sequence[str]) -> None:
+    """Leave the lines in the conversation, once a key."""
+    comment = PostComment(number=number, body="\n".join(lines), reason=key)
     await comments.post(desk.outlet, comment, addressee="", pull_request=False, repeated=True)
+
+
+def _bullets(desk: Desk, texts: Sequence[str]) -> Iterator[str]:
+    # The comment is rendered as a whole when it is posted, so nothing is escaped here.
+    return (f"- {plain(desk.outlet.redacted(text), 500)}" for text in texts)
 
 
 async def close_issue(outlet: Outlet, effect: CloseIssue, *, keys: tuple[bytes, ...]) -> Receipt:
@@ -186,7 +242,8 @@ async def close_issue(outlet: Outlet, effect: CloseIssue, *, keys: tuple[bytes, 
             return _closed(effect, "denied", "It is not the issue of this fingerprint.")
         if known.had(effect.key) or not issue.open:
             return _closed(effect, "found", url=issue.url)
-        await _say(desk, issue, effect)
+        fixed = f"The signal is back at its baseline since {effect.fixed_in} is deployed."
+        await _say(desk, issue.number, effect.key, [fixed, "", *_bullets(desk, effect.evidence)])
         after = known.after(effect.key, closed=True)
         await desk.write(issue.number, after, state="closed", reason="completed")
     except NotFound:

@@ -105,12 +105,17 @@ def _body(outlet: Outlet, effect: OpenPullRequest, key: bytes) -> str:
     return fit([*own_markdown(outlet.redacted(effect.body)).split("\n\n"), _facts(effect)], tail)
 
 
+def made_for(issue: int) -> str:
+    """Return the words by which a pull request of our own says which issue it answers."""
+    return f"Made for #{issue}"
+
+
 def _facts(effect: OpenPullRequest) -> str:
     count = len(effect.commit.edits)
     lines: Sequence[str] = [f"{count} file{'' if count == 1 else 's'} changed in one commit."]
     if effect.answers_issue is not None:
         lines = [
-            f"Made for #{effect.answers_issue}, which stays open until the fix is verified.",
+            f"{made_for(effect.answers_issue)}, which stays open until the fix is verified.",
             *lines,
         ]
     return " ".join(lines)

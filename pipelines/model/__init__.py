@@ -44,7 +44,14 @@ from pipelines.model.deployment import (
     Target,
 )
 from pipelines.model.effect import AnswerFinding, Effect, PostComment, React, SubmitReview
-from pipelines.model.feedback import Breach, CloseIssue, FeedbackPayload, OpenFeedback, OpenIssue
+from pipelines.model.feedback import (
+    Breach,
+    CloseIssue,
+    FailedFix,
+    FeedbackPayload,
+    OpenFeedback,
+    OpenIssue,
+)
 from pipelines.model.finding import Coverage, Finding, Severity, Unseen
 from pipelines.model.knowledge import Lesson, Outcome, OutcomeKind
 from pipelines.model.note import Exchange, Note, Reading
@@ -107,6 +114,7 @@ __all__ = [
     "EnvironmentState",
     "Exchange",
     "ExecutionRecord",
+    "FailedFix",
     "Failure",
     "FeedbackPayload",
     "FeedbackTrigger",

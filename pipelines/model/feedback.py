@@ -40,7 +40,19 @@ class FeedbackPayload(Frozen):
     """The commit whose deployment it followed."""
     suspected_paths: tuple[str, ...] = Field(default=(), max_length=100)
     deployment_id: int | None = Field(default=None, ge=1)
+    running_sha: Sha | None = None
+    """What ran there when it was seen, as far as is known."""
     observed_at: AwareDatetime
+
+
+class FailedFix(Frozen):
+    """A pull request that was merged and runs, and after which the signal was still broken."""
+
+    number: int = Field(ge=1)
+    title: str = Field(default="", max_length=250)
+    paths: tuple[str, ...] = Field(default=(), max_length=20)
+    patch: str = Field(default="", max_length=3000)
+    """What it changed, cut short; repository content, so data and no instruction."""
 
 
 class OpenIssue(Frozen):

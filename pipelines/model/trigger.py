@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from pipelines.model.base import Frozen, Sha
-from pipelines.model.feedback import FeedbackPayload
+from pipelines.model.feedback import FailedFix, FeedbackPayload
 
 
 class Repository(Frozen):
@@ -233,6 +233,8 @@ class FeedbackTrigger(TriggerBase):
     number: int = Field(ge=1)
     payload: FeedbackPayload
     occurrences: int = Field(default=1, ge=1)
+    failed: tuple[FailedFix, ...] = ()
+    """Fixes that did not help, the newest last."""
 
     @property
     def subject(self) -> str:

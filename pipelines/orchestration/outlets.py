@@ -60,6 +60,8 @@ class Outlets:
             return await self._notify(effect)
         receipt = await self._reporter.carry_out(run, effect, repeated=repeated)
         self._errors.succeeded("github")
+        if receipt.escalate:
+            await self._escalate(run, effect, receipt)
         return receipt
 
     async def release(
@@ -121,6 +123,17 @@ class Outlets:
                 await observatory.sample(plan, watched(run), service_url=address)
         except TimeoutError:
             return  # a release does not wait for its measurements
+
+    async def _escalate(self, run: WorkflowRun, effect: Effect, receipt: Receipt) -> None:
+        """Tell the operators what an issue alone may not bring to their eyes."""
+        news = Notify(
+            level="critical",
+            title=f"{run.change.repository.full_name}: people are needed"[:200],
+            text=receipt.escalate[:4000],
+            url=receipt.url,
+            occasion=f"escalate/{effect.key}",
+        )
+        await self._notify(news)
 
     async def _notify(self, effect: Notify) -> Receipt:
         """Tell the operators; that a channel refuses is said, and nothing else depends on it."""

@@ -13,6 +13,8 @@ class Receipt(Frozen):
     status: Literal["done", "found", "denied", "moved"]
     """``found``: it had been done before; ``moved``: the commit is no longer the head."""
     message: str = ""
+    escalate: str = ""
+    """What the operators must be told besides; empty if nothing."""
     url: str | None = None
     number: int | None = None
     """Of what was made: the issue, the pull request, the deployment."""

@@ -8,15 +8,17 @@ import pytest
 
 from bot.simulator.state import Deployment, PullRequest
 from pipelines.ports import Batch, Write
+from tests.stories.test_telling import SECRET, paging
 from tests.support.storefront import Storefront, open_storefront
 from tests.support.town import Town, running_town
 from tests.support.town_model import (
     BROKEN_CART,
     GUARD,
     TRIAGED,
+    Rule,
     answers,
     codes,
-    edit,
+    create,
 )
 
 TOKEN = "a token that only the operator and Alertmanager know"
@@ -138,22 +140,79 @@ async def test_a_breach_that_comes_again_counts_the_one_issue_up(
     assert issue.state == "open"
 
 
-async def test_a_fix_that_does_not_help_leaves_the_issue_open_for_another(
+def useless(*numbers: int) -> list[Rule]:
+    """Rules of a model that makes these fixes, none of which helps."""
+    rules = [codes(create(f"NOTE-{n}.md", "Be careful.\n"), headline=f"Try {n}") for n in numbers]
+    return [{**rule, "times": 1} for pair in rules for rule in pair]
+
+
+async def test_a_fix_that_does_not_help_is_followed_by_another_that_knows_of_it(
     town: Town, front: Storefront
 ) -> None:
     await opened(town, front)
-    no_help = codes(edit("README.md", "# Shop", "# The shop"))[0]
-    town.model.script({**no_help, "times": 1}, *codes(GUARD), TRIAGED, answers())
+    town.model.script(*useless(1), *codes(GUARD), TRIAGED, answers())
     await breaks(town)
     (issue,) = town.issues()
     (first,) = town.pull_requests()
-    await merged(town, first)
-    assert (issue.state, "seen 2 times" in (issue.body or "")) == ("open", True)
-    town.github.comment(town.repo, issue.number, town.ada, "/conductor fix")
-    await town.settled()
+    sha = await merged(town, first)
+    assert issue.state == "open"
+    (said,) = town.said(issue)
+    assert said.startswith(
+        f"The fix in `#{first.number}` did not help: {sha} has it and runs. Conductor tries another"
+    )
+    assert f"The fix in #{first.number} did not help." in (issue.body or "")
+    assert "\n- error_rate of customers " in said
     _, second = town.pull_requests()
-    await merged(town, second)
+    (told,) = [prompt for prompt in town.model.prompts if "did not help" in prompt][-1:]
+    assert f'"pull request": {first.number}' in told
+    assert "NOTE-1.md" in told
+    assert "Be careful." in told
+    fixed = await merged(town, second)
     assert (issue.state, town.issues()) == ("closed", [issue])
+    assert town.said(issue)[1].startswith(f"The signal is back at its baseline since {fixed}")
+
+
+async def test_while_a_fix_is_open_a_breach_starts_no_other(town: Town, front: Storefront) -> None:
+    await opened(town, front)
+    town.model.script(*useless(1, 2), TRIAGED, answers())
+    await breaks(town)
+    await breaks(town, BROKEN_CART + "# Still.\n")
+    (issue,) = town.issues()
+    assert "seen 2 times" in (issue.body or "")
+    assert len(town.pull_requests()) == 1
+    assert town.said(issue) == []
+
+
+async def test_fixes_that_never_help_end_with_a_word_to_people(tmp_path: Path) -> None:
+    async with paging() as pager:
+        settings = {
+            "conductor_allowed_hosts": ("127.0.0.1",),
+            "conductor_notify_url": pager.address,
+            "conductor_notify_secret": SECRET,
+        }
+        async with (
+            running_town(tmp_path, settings=settings) as town,
+            open_storefront(town.repo, town.clock) as front,
+        ):
+            await opened(town, front)
+            town.model.script(*useless(1, 2, 3, 4), TRIAGED, answers())
+            await breaks(town)
+            for count in (1, 2, 3):
+                assert len(town.pull_requests()) == count
+                await merged(town, town.pull_requests()[-1])
+            (issue,) = town.issues()
+            assert "did not help. People are needed." in (issue.body or "")
+            assert (issue.state, len(town.pull_requests())) == ("open", 3)
+            first, second, last = town.said(issue)
+            assert "Conductor tries another one." in first
+            assert "Conductor tries another one." in second
+            assert "3 fixes have failed, so people are needed" in last
+            heard = [news["text"] for news in pager.heard if "people are needed" in news["title"]]
+            (text,) = heard
+            assert f"3 fixes of issue #{issue.number} in staging did not help" in text
+
+            await breaks(town, BROKEN_CART + "# Still.\n")
+            assert (len(town.pull_requests()), len(town.said(issue))) == (3, 3)
 
 
 async def test_an_issue_whose_signal_breaks_again_is_reopened(

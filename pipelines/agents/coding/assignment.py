@@ -11,7 +11,7 @@ from pipelines.model import (
     Change,
     CheckTrigger,
     CommandTrigger,
-    FeedbackPayload,
+    FailedFix,
     FeedbackTrigger,
     IssueTrigger,
     PriorFinding,
@@ -50,7 +50,7 @@ def assignment_of(task: Task) -> Assignment | Nothing:
     trigger, change = task.trigger, task.change
     match trigger:
         case FeedbackTrigger():
-            incident = _incident(trigger.payload, trigger.occurrences)
+            incident = _incident(trigger)
             return _for_issue(task, trigger.number, "incident", [("incident", incident)])
         case IssueTrigger():
             return _for_issue(task, trigger.number, "issue", [("issue", _description(change))])
@@ -145,23 +145,36 @@ def _common(task: Task) -> Iterator[tuple[str, str]]:
         yield "results", presentable(_json(task.inputs))[:_MAX_TEXT]
 
 
-def _incident(payload: FeedbackPayload, occurrences: int) -> str:
-    """Return the numbers alone: names and texts of a service are strangers' words."""
+def _incident(trigger: FeedbackTrigger) -> str:
+    """Return the numbers alone, names and texts of a service are strangers' words; and what was
+    merged against it so far and did not help.
+    """
+    payload = trigger.payload
     breaches = [
         breach.model_dump(mode="json", exclude={"points"}, exclude_none=True)
         for breach in payload.breaches
     ]
-    return _json(
-        {
-            "fingerprint": payload.fingerprint,
-            "environment": payload.environment,
-            "severity": payload.severity,
-            "occurrences": occurrences,
-            "breaches": breaches,
-            "suspected commit": payload.suspected_sha,
-            "suspected paths": [presentable(path) for path in payload.suspected_paths],
-        }
-    )
+    said: dict[str, object] = {
+        "fingerprint": payload.fingerprint,
+        "environment": payload.environment,
+        "severity": payload.severity,
+        "occurrences": trigger.occurrences,
+        "breaches": breaches,
+        "suspected commit": payload.suspected_sha,
+        "suspected paths": [presentable(path) for path in payload.suspected_paths],
+    }
+    if trigger.failed:
+        said["fixes that were deployed and did not help"] = [_fix(each) for each in trigger.failed]
+    return _json(said)
+
+
+def _fix(fix: FailedFix) -> dict[str, object]:
+    return {
+        "pull request": fix.number,
+        "title": presentable(fix.title),
+        "changed files": [presentable(path) for path in fix.paths],
+        "patch": presentable(fix.patch),
+    }
 
 
 def _description(change: Change) -> str:

@@ -165,6 +165,7 @@ def _payload(story: Story, fingerprint: str, group: Sequence[Breach]) -> Feedbac
         suspected_sha=suspected,
         suspected_paths=change.paths[:_MAX_PATHS] if suspected == change.head_sha else (),
         deployment_id=subject.deployment_id,
+        running_sha=subject.sha,
         observed_at=story.now,
     )
 
