@@ -92,11 +92,6 @@ class Channels:
             with contextlib.suppress(*FAULTS):
                 await self._say("UNSUBSCRIBE", ear.channel)
 
-    @property
-    def connected(self) -> bool:
-        """Whether there is a line to the server, as far as is known."""
-        return self._line is not None
-
     async def aclose(self) -> None:
         """Listen no more."""
         self._closed = True
@@ -213,6 +208,5 @@ class Channels:
 def _told(listener: Callable[..., None], *payload: bytes) -> None:
     try:
         listener(*payload)
-    except Exception:
-        # One listener's mistake must not make the others deaf.
+    except Exception:  # noqa: BLE001 - one listener's mistake must not make the others deaf
         _LOG.exception("a listener failed")
