@@ -4,8 +4,8 @@ from typing import Literal, get_args
 
 from bot.events.decoding import JsonDict
 from bot.events.filters import AppIdentity, Ignored
-from bot.events.payloads import InstallationEvent
-from pipelines.model import Frozen
+from bot.events.payloads import InstallationEvent, NamedRepository
+from pipelines.model import Frozen, Repository
 
 InstallationAction = Literal[
     "created",
@@ -32,6 +32,8 @@ class InstallationChanged(Frozen):
     action: InstallationAction
     added: tuple[int, ...] = ()
     removed: tuple[int, ...] = ()
+    repositories: tuple[Repository, ...] = ()
+    """Those that the App may see from now on, as far as the event names them."""
 
 
 def installation_changed(payload: JsonDict, identity: AppIdentity) -> InstallationChanged | Ignored:
@@ -45,5 +47,17 @@ def installation_changed(payload: JsonDict, identity: AppIdentity) -> Installati
             "action": payload.get("action"),
             "added": tuple(repository.id for repository in event.repositories_added),
             "removed": tuple(repository.id for repository in event.repositories_removed),
+            "repositories": _seen(event, payload.get("action")),
         }
     )
+
+
+def _seen(event: InstallationEvent, action: object) -> tuple[Repository, ...]:
+    if action not in ("created", "unsuspend", "added"):
+        return ()
+    named = (each.repository(event.installation.id) for each in _listed(event))
+    return tuple(repository for repository in named if repository is not None)
+
+
+def _listed(event: InstallationEvent) -> list[NamedRepository]:
+    return [*event.repositories, *event.repositories_added]

@@ -14,6 +14,7 @@ from pipelines.model import GHOST, Actor, Repository, Sha
 
 # https://git-scm.com/docs/git-check-ref-format
 _NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^/|/$|\.$|\.lock$|(^|/)\.")
+_FULL_NAME = re.compile(r"([A-Za-z0-9_-]{1,100})/(?!\.{1,2}$)([A-Za-z0-9._-]{1,100})", re.ASCII)
 _KINDS = ("User", "Organization", "Mannequin")
 
 
@@ -307,9 +308,31 @@ class CheckSuiteEvent(Payload):
     check_suite: CheckPart
 
 
+class NamedRepository(Payload):
+    """A repository in a list of them; one without a usable name is counted by its number only."""
+
+    id: Id
+    full_name: str = ""
+    private: bool = True
+
+    def repository(self, installation_id: int) -> Repository | None:
+        """Return it as that installation sees it, its default branch being a guess."""
+        match = _FULL_NAME.fullmatch(self.full_name)
+        if match is None:
+            return None
+        return Repository(
+            installation_id=installation_id,
+            id=self.id,
+            owner=match[1],
+            name=match[2],
+            private=self.private,
+        )
+
+
 class InstallationEvent(Payload):
     """`installation` and `installation_repositories`."""
 
     installation: InstallationPart
-    repositories_added: list[HeadRepository] = []
+    repositories: list[NamedRepository] = []
+    repositories_added: list[NamedRepository] = []
     repositories_removed: list[HeadRepository] = []

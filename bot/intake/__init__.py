@@ -8,6 +8,7 @@ from bot.intake.installations import Installations
 from bot.intake.intake import Intake
 from bot.intake.learning import History
 from bot.intake.orders import Orders
+from bot.intake.schedules import Schedules
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.coordinator import Coordinator
 from pipelines.orchestration.standing import Standing
@@ -47,6 +48,7 @@ def build_intake(
         coordinator=coordinator,
         evaluation=evaluation,
         orders=orders,
+        schedules=Schedules(store, bus, clock),
         installations=Installations(coordinator=coordinator, state=state, store=store, bus=bus),
         standing=standing,
         source=source,

@@ -80,10 +80,12 @@ class Evaluation:
         *,
         as_if: Trigger | None = None,
         asked: bool = False,
+        anew: bool = False,
     ) -> Outcome:
         """Start what matches ``as_if`` (the trigger itself, if not given) on behalf of the trigger.
 
-        With ``asked`` somebody wants it: drafts count and what ran before runs again.
+        With ``asked`` somebody wants it: drafts count and what ran before runs again. With ``anew``
+        it runs unless a run is on record, whatever the forge shows of one that is not.
         """
         cause = as_if or trigger
         loaded = configuration.in_force(change)
@@ -94,11 +96,12 @@ class Evaluation:
         file = offering(loaded.file, cause, seen)
         answers = workflows_for(file, cause, seen)
         matching = [answer.workflow for answer in answers if isinstance(answer, Match)]
-        found = list(verdict)
+        found, tenant = list(verdict), change.repository.tenant
         for name in matching:
             group = group_of(name, cause)
             turn = concurrency_group_of(name, file, cause, change)
-            plan = plan_of(file, name, group, concurrency_group=turn, again=asked)
+            again = asked or (anew and await self._coordinator.newest(tenant, group) is None)
+            plan = plan_of(file, name, group, concurrency_group=turn, again=again)
             twin = await self._twin(plan, trigger, change)
             started = twin or await changes.start(plan, trigger, change, config_sha(change))
             found.append(started)

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import structlog
 
 from bot.commands.permissions import Permissions
-from bot.deliveries.delivery import ALERTS, Delivery, DeliveryStatus, body_key, delivery_key
+from bot.deliveries.delivery import (
+    ALERTS,
+    SCHEDULES,
+    Delivery,
+    DeliveryStatus,
+    body_key,
+    delivery_key,
+)
 from bot.deliveries.inbox import REMEMBERED_SECONDS
 from bot.events.decoding import Malformed, decode
 from bot.events.filters import AppIdentity, Ignored
@@ -17,8 +24,9 @@ from bot.intake.evaluation import Evaluation, Outcome, as_pull_request
 from bot.intake.installations import Installations
 from bot.intake.learning import History, is_own_fix, of_ending, of_push
 from bot.intake.orders import Ordered, Orders
+from bot.intake.schedules import MAX_LOOKS, Due, Schedules, due_in
 from bot.intake.verdicts import lost
-from pipelines.errors import Ignorable
+from pipelines.errors import Dropped, Ignorable
 from pipelines.integrations.observability.alerts import Alerts
 from pipelines.integrations.observability.alerts import parse as parse_alerts
 from pipelines.model import (
@@ -27,6 +35,7 @@ from pipelines.model import (
     CommandTrigger,
     PullRequestTrigger,
     PushTrigger,
+    Repository,
     Trigger,
     WorkflowRun,
 )
@@ -62,7 +71,7 @@ class Stored:
     body: bytes
 
 
-Meaning = Trigger | Ignored | InstallationChanged | Alerts
+Meaning = Trigger | Ignored | InstallationChanged | Alerts | Due
 
 
 class Intake:
@@ -80,6 +89,7 @@ class Intake:
         evaluation: Evaluation,
         orders: Orders,
         installations: Installations,
+        schedules: Schedules,
         standing: Standing,
         source: History,
         permissions: Permissions,
@@ -93,6 +103,7 @@ class Intake:
         self._evaluation = evaluation
         self._orders = orders
         self._installations = installations
+        self._schedules = schedules
         self._standing = standing
         self._source = source
         self._permissions = permissions
@@ -138,7 +149,7 @@ class Intake:
         learn = await self._taught_by(meaning)
 
         async def decide(changes: Changes) -> Ending:
-            ending = await self._decide(changes, meaning)
+            ending = await self._decide(changes, meaning, stored.delivery)
             learn(changes)
             changes.settle(lease)
             changes.write(self._record(stored, ending))
@@ -156,26 +167,31 @@ class Intake:
             await self._coordinator.decide(ignore)
         log.info("delivery handled", status=ending.status, reason=ending.reason)
 
-    async def _decide(self, changes: Changes, meaning: Meaning) -> Ending:
+    async def _decide(self, changes: Changes, meaning: Meaning, delivery: Delivery) -> Ending:
         match meaning:
             case Ignored(reason=reason):
-                return Ending(DeliveryStatus.IGNORED, reason)
+                ending = Ending(DeliveryStatus.IGNORED, reason)
             case InstallationChanged():
-                return Ending(DeliveryStatus.DONE, await self._installations.follow(meaning))
+                ending = await self._installation(meaning, delivery)
+            case Due():
+                ending = await self._due(changes, meaning, delivery)
             case Alerts():
-                return await self._alerts(changes, meaning)
+                ending = await self._alerts(changes, meaning)
             case CheckTrigger():
-                return _ordered(await self._check(changes, meaning))
+                ending = _ordered(await self._check(changes, meaning))
             case CommandTrigger():
-                return _ordered(await self._command(changes, meaning))
+                ending = _ordered(await self._command(changes, meaning))
             case _:
-                return await self._event(changes, meaning)
+                ending = await self._event(changes, meaning)
+        return ending
 
     def _meaning(self, stored: Stored) -> Meaning:
         delivery = stored.delivery
         if delivery.event == ALERTS:
             called = parse_alerts(stored.body)
             return Ignored(reason=called) if isinstance(called, str) else called
+        if delivery.event == SCHEDULES:
+            return due_in(stored.body) or Ignored(reason="It is no schedule of ours.")
         try:
             payload = decode(stored.body)
         except Malformed as error:
@@ -184,7 +200,14 @@ class Intake:
 
     async def _event(self, changes: Changes, trigger: Trigger) -> Ending:
         turn = await self._turnstile(changes, trigger)
+        known = await self._schedules.before(trigger)
         change = await self._change(trigger)
+        changes.write(*self._schedules.learned(known, change))
+        return await self._start(changes, trigger, change, turn)
+
+    async def _start(
+        self, changes: Changes, trigger: Trigger, change: Change, turn: Write
+    ) -> Ending:
         if isinstance(trigger, PullRequestTrigger) and trigger.action == "closed":
             await self._learn(changes, trigger, change)
         subject = subject_of(change)
@@ -201,6 +224,36 @@ class Intake:
         outcome = await self._evaluation.start(changes, trigger, change)
         changes.write(turn)
         return _ending(trigger, change, outcome)
+
+    async def _installation(self, changed: InstallationChanged, delivery: Delivery) -> Ending:
+        done = await self._installations.follow(changed)
+        if changed.action == "suspend":
+            await self._schedules.forget(changed.installation_id)
+        await self._schedules.look(changed.repositories[:MAX_LOOKS], delivery.guid)
+        return Ending(DeliveryStatus.DONE, done)
+
+    async def _due(self, changes: Changes, due: Due, delivery: Delivery) -> Ending:
+        """Start what a schedule starts, and forget it where the App has nothing to do any more."""
+        trigger = due.trigger(due.repository, delivery.guid)
+        turn = await self._turnstile(changes, trigger)
+        known = await self._schedules.before(trigger)
+        try:
+            trigger = due.trigger(await self._still(due.repository), delivery.guid)
+            change = await self._change(trigger)
+        except (Ignorable, Dropped) as why:
+            changes.write(*self._schedules.forgotten(known))
+            return Ending(DeliveryStatus.IGNORED, str(why))
+        changes.write(*self._schedules.learned(known, change))
+        if not due.workflow:
+            return Ending(DeliveryStatus.DONE, "The schedules of the default branch were read.")
+        return await self._start(changes, trigger, change, turn)
+
+    async def _still(self, known: Repository) -> Repository:
+        """Return the repository as it is now; raises Ignorable if it is not ours to work in."""
+        found = await self._repositories(known.full_name)
+        if found is None or found.tenant != known.tenant:
+            raise Ignorable(f"The App is not at work in {known.full_name} any more.")
+        return found
 
     async def _learn(self, changes: Changes, trigger: PullRequestTrigger, change: Change) -> None:
         """Keep what becomes of a pull request of our own, as it is now and not as it was told."""
@@ -312,7 +365,7 @@ def _bind(delivery: Delivery, meaning: Meaning) -> None:
     structlog.contextvars.bind_contextvars(
         github_delivery_id=delivery.guid, github_event_type=delivery.event
     )
-    if not isinstance(meaning, Ignored | InstallationChanged | Alerts):
+    if not isinstance(meaning, Ignored | InstallationChanged | Alerts | Due):
         log_keys.bind(meaning.repository, getattr(meaning, "number", None))
 
 

@@ -1,8 +1,16 @@
 """Schedules of five fields, as in `crontab(5)`: minute, hour, day of month, month, day of week."""
 
 import calendar
+import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+SHORTEST_MINUTES = 5
+"""The least time between two moments at which a schedule is due; runs cost money."""
+_LONGEST_LOOK = timedelta(days=9 * 366)
+"""Within which every schedule is due: 29 February comes at least once in eight years."""
 
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
 _MONTHS = {name.lower(): i for i, name in enumerate(calendar.month_abbr) if name}
@@ -30,6 +38,43 @@ class Cron:
         """Whether there is a date that it can fall on."""
         shortest = min(self.days)
         return len(self.weekdays) < 7 or any(shortest <= _LONGEST.get(m, 31) for m in self.months)
+
+    @property
+    def shortest(self) -> int:
+        """The shortest time between two moments of one day or night at which it is due, in minutes.
+
+        The night counts as if every day was one of the schedule's.
+        """
+        minutes = sorted(self.minutes)
+        gaps = [later - earlier for earlier, later in itertools.pairwise(minutes)]
+        if any((hour + 1) % 24 in self.hours for hour in self.hours):
+            gaps.append(minutes[0] + 60 - minutes[-1])
+        return min(gaps, default=60)
+
+    def latest(self, after: datetime, until: datetime) -> datetime | None:
+        """Return the last minute (UTC) at which it is due after ``after`` and up to ``until``."""
+        after, until = after.astimezone(UTC), until.astimezone(UTC)
+        day, last = until.date(), max(after, until - _LONGEST_LOOK).date()
+        while day >= last:
+            found = next((moment for moment in self._moments(day) if moment <= until), None)
+            if found is not None:
+                return found if found > after else None
+            day -= timedelta(days=1)
+        return None
+
+    def _moments(self, day: date) -> Iterator[datetime]:
+        """Yield the minutes of a day at which it is due, the last one first."""
+        if self._on(day):
+            for hour in sorted(self.hours, reverse=True):
+                for minute in sorted(self.minutes, reverse=True):
+                    yield datetime.combine(day, time(hour, minute), UTC)
+
+    def _on(self, day: date) -> bool:
+        if day.month not in self.months:
+            return False
+        by_day, by_weekday = len(self.days) < 31, len(self.weekdays) < 7
+        here, weekday = day.day in self.days, day.isoweekday() % 7 in self.weekdays
+        return (here or weekday) if by_day and by_weekday else (here and weekday)
 
 
 def parse(text: str) -> Cron:

@@ -36,7 +36,8 @@ and `.conductor.example.yml` shows every key. This page is made from that schema
 - In a pattern `*` and `?` match within one segment of a path and `**`, alone between slashes,
   matches any number of segments. A pattern matches the whole path.
 - A schedule has five fields in UTC, with `*`, lists, ranges, steps and the names of months and
-  weekdays. A date that no year has is an error.
+  weekdays. A date that no year has is an error, and so is one that comes due again in less than
+  5 minutes.
 
 ## When a step runs
 
@@ -63,6 +64,15 @@ repeats its run and needs no trigger.
 
 A newer run of the same workflow for the same subject (pull request, branch, environment) cancels
 an older unfinished one, unless `concurrency` is `run-all`.
+
+## On a schedule
+
+A schedule is known from when it is merged to the default branch, and the run works on the newest
+commit of that branch with the configuration there. Each due minute starts one run, within a minute
+or so. What came due while Conductor was down starts once when it is back, not once for each time
+that was missed. Runs of a schedule come after everything that people and changes brought about. A
+repository that is archived, or that the App may no longer see, has no schedules until the App is
+installed there anew or something is pushed to its default branch.
 
 ## One at a time
 

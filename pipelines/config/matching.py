@@ -70,8 +70,10 @@ def _objection(name: str, triggers: on.Triggers, trigger: Trigger, change: Chang
             reason = _not_one_of("command", it.verb, wanted.verbs) if wanted.verbs else None
         case CheckTrigger() as it, on.CheckRun() as wanted:
             reason = _not_one_of("button", it.button or "", wanted.buttons)
-        case ScheduleTrigger() as it, on.Schedule():
+        case ScheduleTrigger() as it, on.Schedule() as wanted:
             reason = None if it.workflow == name else "Another workflow's schedule came due."
+            if reason is None and it.cron != wanted.cron:
+                reason = f"Its schedule is `{wanted.cron}` by now."
         case AlertTrigger() as it, on.Alert() as wanted:
             reason = _alert(wanted, it)
         case _:

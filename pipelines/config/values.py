@@ -45,7 +45,12 @@ def _condition(value: str) -> str:
 
 
 def _cron(value: str) -> str:
-    cron.parse(value)
+    shortest = cron.parse(value).shortest
+    if shortest < cron.SHORTEST_MINUTES:
+        raise ValueError(
+            f"This schedule comes due {shortest} minutes after it was due; the least is "
+            f"{cron.SHORTEST_MINUTES} minutes, e.g. `*/5 * * * *`."
+        )
     return value
 
 

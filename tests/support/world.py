@@ -94,6 +94,7 @@ class World:
         self.harbor = Harbor(forge.faults)
         self.accepted: set[str] = set()
         self.comments: list[str] = []
+        self.installed = True
         self._kept = MemoryBackend(clock) if path is None else None
         self._ids = SortableIds(clock, self.rng)
         self._deliveries = 0
@@ -155,10 +156,13 @@ class World:
             bus=bus,
             clock=clock,
             identity=self.identity,
-            repositories=_repository,
+            repositories=self._repository,
         )
         handlers = {**parts.handlers, "deliveries": self.intake}
         self.dispatcher = Dispatcher(handlers, bus=bus, errors=self.errors, clock=clock)
+
+    async def _repository(self, full_name: str) -> Repository | None:
+        return REPOSITORY if self.installed and full_name == REPOSITORY.full_name else None
 
     async def close(self) -> None:
         """End the process in good order."""
@@ -321,7 +325,3 @@ def repository_json() -> dict[str, Any]:
         "private": True,
         "full_name": REPOSITORY.full_name,
     }
-
-
-async def _repository(full_name: str) -> Repository | None:
-    return REPOSITORY if full_name == REPOSITORY.full_name else None

@@ -171,7 +171,9 @@ def test_an_installation_that_changes_is_told_with_its_repositories() -> None:
         installation_id=5, action="deleted"
     )
     got = read("installation_repositories", sample("installation_repositories"))
-    assert got == InstallationChanged(installation_id=5, action="added", added=(9,))
+    assert got == InstallationChanged(
+        installation_id=5, action="added", added=(9,), repositories=(SHOP,)
+    )
 
 
 @pytest.mark.parametrize(
