@@ -54,16 +54,3 @@ async def test_one_of_three_workers_fires_a_schedule_once_on_the_newest_commit(
 
         await look(town)
         assert len(await nightly(town)) == 1, "the same minute fires once"
-        await town.clock.advance(24 * 3600)
-        await look(town)
-        assert len(await nightly(town)) == 2
-
-
-async def test_what_was_due_while_nobody_looked_runs_once(tmp_path: Path) -> None:
-    async with running_town(tmp_path) as town:
-        await town.configure(CONFIG)
-        await town.clock.advance(3 * 24 * 3600)
-        await look(town)
-        (run,) = await nightly(town)
-        assert isinstance(run.trigger, ScheduleTrigger)
-        assert run.trigger.due_at.isoformat() == "2026-01-07T10:30:00+00:00"
