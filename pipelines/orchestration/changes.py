@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from pipelines.model import (
     Change,
-    CommandTrigger,
     Conclusion,
     EnvironmentPlan,
     Outcome,
@@ -22,6 +21,7 @@ from pipelines.orchestration.memory import Memory
 from pipelines.orchestration.news import ENDINGS, FEEDBACK, endings, sent_back
 from pipelines.orchestration.runs import new_run
 from pipelines.orchestration.state import RunChange, StateManager
+from pipelines.orchestration.telling import asked_in, waits
 from pipelines.orchestration.transitions import (
     Abort,
     CancelRequested,
@@ -328,10 +328,11 @@ class Changes:
     def _keep(self, before: WorkflowRun, after: WorkflowRun, commands: Sequence[Command]) -> None:
         self._after[after.id] = after
         self._commands.setdefault(after.id, []).extend(commands)
-        if before.live and not after.live and _owes_an_answer(after):
+        ended = before.live and not after.live
+        if _owes_an_answer(after) and (ended or waits(before, after)):
+            name = f"answer/{after.id}" if ended else f"answer/{after.id}/waits"
             job = Job(run=after.id)
-            answer = message(f"answer/{after.id}", EFFECTS, after, job, now=self._clock.now())
-            self._messages.append(answer)
+            self._messages.append(message(name, EFFECTS, after, job, now=self._clock.now()))
 
     def _work(self) -> list[Message]:
         """Return the messages that are left to do after the last of each run's events."""
@@ -359,8 +360,8 @@ def _still_wanted(run: WorkflowRun, commands: Sequence[Command]) -> list[Command
 
 
 def _owes_an_answer(run: WorkflowRun) -> bool:
-    """Whether a command is done once this run is: one that started it, not one that it answers."""
-    return isinstance(run.trigger, CommandTrigger) and run.steps[0].agent != DESK
+    """Whether somebody asked for this run and waits for it; not one that itself is an answer."""
+    return asked_in(run) is not None and run.steps[0].agent != DESK
 
 
 def _needless(

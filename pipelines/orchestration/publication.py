@@ -25,6 +25,7 @@ from pipelines.orchestration.leases import NoLongerWanted, under_lease
 from pipelines.orchestration.outcome import WORST_FIRST
 from pipelines.orchestration.policy import Deny
 from pipelines.orchestration.state import StateManager
+from pipelines.orchestration.telling import SEEN, ending, waiting
 from pipelines.orchestration.transitions import EffectsHeld, EffectsPublished, RunEvent
 from pipelines.orchestration.work import Job, job_of, step_at
 from pipelines.ports import Clock, Lease, Receipt
@@ -140,19 +141,37 @@ class Publication:
         return Fate(receipt)
 
     async def _answer(self, lease: Lease, run: WorkflowRun) -> None:
-        """Tell whoever gave the command that started a run that the run has ended."""
-        trigger = run.trigger
-        if not isinstance(trigger, CommandTrigger):
-            raise NoLongerWanted
-        stopped = run.conclusion is Conclusion.CANCELLED
-        reaction = React(
-            comment_id=trigger.comment_id,
-            comment_kind=trigger.comment_kind,
-            content="confused" if stopped else "rocket",
-        )
-        desk = Step(name="answer", agent=DESK)
-        await under_lease(lease, self._fate(run, desk, reaction), bus=self._bus, clock=self._clock)
+        """Tell whoever asked for a run that it has ended, or what it waits for."""
+        await under_lease(lease, self._tell(run), bus=self._bus, clock=self._clock)
         await self._coordinator.settle(lease)
+
+    async def _tell(self, run: WorkflowRun) -> None:
+        desk = Step(name="answer", agent=DESK)
+        for effect in (*waiting(run),) if run.live else await self._last_words(run):
+            await self._fate(run, desk, effect)
+
+    async def _last_words(self, run: WorkflowRun) -> list[Effect]:
+        words: list[Effect] = []
+        if isinstance(run.trigger, CommandTrigger):
+            stopped = run.conclusion is Conclusion.CANCELLED
+            reaction = React(
+                comment_id=run.trigger.comment_id,
+                comment_kind=run.trigger.comment_kind,
+                content="confused" if stopped else "rocket",
+            )
+            words.append(reaction)
+        comment = ending(run, seen=await self._seen(run))
+        return [*words, comment] if comment else words
+
+    async def _seen(self, run: WorkflowRun) -> bool:
+        """Whether anything that the run did stands in the conversation."""
+        tenant = run.change.repository.tenant
+        for result in (await self._state.results(run)).values():
+            for effect in result.effects:
+                record = await self._state.effect(tenant, effect.key)
+                if effect.kind in SEEN and record is not None and record.receipt is not None:
+                    return True
+        return False
 
 
 def _published(step: Step, result: TaskResult, fates: Sequence[Fate]) -> EffectsPublished:
@@ -166,4 +185,6 @@ def _published(step: Step, result: TaskResult, fates: Sequence[Fate]) -> Effects
     total = len(result.effects)
     count = total - (len(fates) - len(missed))
     title = f"{result.title} ({count} of {total} effects not published: {missed[0].reason})"
+    if count == total:
+        title = f"Not published: {missed[0].reason} Proposed was: {result.title}"
     return event.model_copy(update={"conclusion": conclusion, "title": title})

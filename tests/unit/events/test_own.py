@@ -34,8 +34,15 @@ PAYLOAD = FeedbackPayload(
 CHAIN = Provenance(root_run="run-1", depth=2)
 
 
-def marker(*, key: bytes = KEY, repository: int = 9, number: int = 3, occurrences: int = 1) -> str:
-    feedback = Feedback(payload=PAYLOAD, provenance=CHAIN, occurrences=occurrences)
+def marker(
+    *,
+    key: bytes = KEY,
+    repository: int = 9,
+    number: int = 3,
+    occurrences: int = 1,
+    closed: bool = False,
+) -> str:
+    feedback = Feedback(payload=PAYLOAD, provenance=CHAIN, occurrences=occurrences, closed=closed)
     return feedback_marker(key, repository_id=repository, number=number, feedback=feedback)
 
 
@@ -71,6 +78,7 @@ FORGERIES: dict[str, dict[str, Any]] = {
     "a marker with another signature": issue(marker()[:-9] + "00000 -->"),
     "an issue of somebody else": issue(marker(), user=ALICE),
     "a count": issue(marker(occurrences=2)),
+    "the words of its end": issue(marker(closed=True)),
     "closing it": issue(marker(), action="closed"),
     "labelling it": issue(marker(), action="labeled"),
     "opening it": issue(marker(), action="opened"),
@@ -135,6 +143,7 @@ NOT_FOLLOWED: dict[str, dict[str, Any]] = {
     "a marker signed by somebody else": pull(signed(key=b"x" * 32)),
     "a branch that is not ours": pull(signed("topic"), ref="topic"),
     "labelling it": pull(signed(), action="labeled"),
+    "the words of its end": issue(marker(closed=True)),
     "closing it": pull(signed(), action="closed"),
     "a fork": from_fork(),
 }

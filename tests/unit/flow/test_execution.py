@@ -316,7 +316,7 @@ async def test_a_push_just_before_the_review_keeps_it_from_being_posted(
 
     assert not forge.done
     verdict = forge.conclusions("one")["pull-request / review"]
-    assert "1 of 1 effects not published: The commit is no longer the head." in verdict
+    assert "Not published: The commit is no longer the head." in verdict
 
 
 async def test_an_effect_for_another_commit_is_denied_and_never_called_success(
