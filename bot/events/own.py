@@ -37,8 +37,6 @@ def followed_issue(
         return OUR_OWN
     if trigger.action == "edited" and feedback.closed:
         return Ignored(reason="The signal is back, and that it ended was written down.")
-    if trigger.action == "edited" and feedback.closed:
-        return Ignored(reason="The signal is back, and that it ended was written down.")
     if trigger.action == "edited" and feedback.occurrences > 1 and not feedback.asks:
         return Ignored(reason="The monitor saw it again; the issue is being worked on.")
     if trigger.action not in ("edited", "reopened"):
