@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from multidict import CIMultiDict
 
 from bot.github.gateway import GitHub
-from bot.github.throttle import Pace
+from bot.github.throttle import Ledger, Pace
 from bot.github.transport import http_client
 from pipelines.model import Repository
 from pipelines.ports import Clock
@@ -173,6 +173,7 @@ async def github(
     requests: list[tuple[str, str, int]] | None = None,
     pace: Pace = UNHURRIED,
     key: str | None = None,
+    ledger: Ledger | None = None,
 ) -> AsyncGenerator[GitHub, None]:
     """A gateway to the stub, over plain HTTP: no certificates are loaded."""
     known = secrets if secrets is not None else []
@@ -188,6 +189,7 @@ async def github(
             register_secret=known.append,
             on_request=lambda method, path, status, _: counted.append((method, path, status)),
             pace=pace,
+            ledger=ledger,
         )
 
 
