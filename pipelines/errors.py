@@ -70,12 +70,16 @@ class Conflict(Retryable):
 
 
 class Parked(ConductorError):
-    """A limit was hit: nothing for ``scope`` may be sent before ``until`` (aware, UTC)."""
+    """A limit was hit: nothing for ``scope`` may be sent before ``until`` (aware, UTC).
 
-    def __init__(self, message: str, *, until: datetime, scope: str) -> None:
+    ``own`` says that this moment was given to this work alone, in a line with others.
+    """
+
+    def __init__(self, message: str, *, until: datetime, scope: str, own: bool = False) -> None:
         super().__init__(message)
         self.until = until
         self.scope = scope
+        self.own = own
 
 
 class Dropped(ConductorError):

@@ -178,7 +178,7 @@ class Throttle:
             await self._settle(ask, name, Outcome())
             raise
         if verdict.what == "park":
-            raise self._parked(ask.scope, verdict.seconds, verdict.reason)
+            raise self._parked(ask.scope, verdict.seconds, verdict.reason, own=ask.write)
 
     async def _wait(self, scope: str, seconds: float) -> float:
         """Wait so long, or until a place in the scope is given up here; returns for how long."""
@@ -215,11 +215,10 @@ class Throttle:
     def _refused(self, scope: str, limit: Limit, paused: float) -> Parked:
         return self._parked(scope, paused, f"its {limit.kind} rate limit was reached")
 
-    def _parked(self, scope: str, wait: float, why: str) -> Parked:
+    def _parked(self, scope: str, wait: float, why: str, *, own: bool = False) -> Parked:
         moment = until(self._clock.now(), wait)
-        return Parked(
-            f"Waiting for GitHub until {moment:%H:%M:%S} UTC: {why}.", until=moment, scope=scope
-        )
+        message = f"Waiting for GitHub until {moment:%H:%M:%S} UTC: {why}."
+        return Parked(message, until=moment, scope=scope, own=own)
 
 
 def budget_of(headers: Mapping[str, str], now: datetime) -> Budget | None:

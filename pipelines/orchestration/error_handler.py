@@ -120,7 +120,8 @@ class ErrorHandler:
             case Retryable():
                 return self._retry(error, attempts, now)
             case Parked():
-                at = max(error.until, now) + timedelta(seconds=self._spread())
+                spread = 0.0 if error.own else self._spread()
+                at = max(error.until, now) + timedelta(seconds=spread)
                 at = min(at, now + timedelta(seconds=LONGEST_WAIT))
                 return Decision(
                     Action.PARK, message, Conclusion.NEUTRAL, at, counted=False, scope=error.scope

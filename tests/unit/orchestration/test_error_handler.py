@@ -139,6 +139,11 @@ def test_a_limit_that_has_passed_already_parks_for_a_moment_only() -> None:
     assert 0 <= wait(decide(Parked("Rate limit.", until=past, scope="x"))) <= HERD_SECONDS
 
 
+def test_work_with_a_turn_of_its_own_comes_back_exactly_then() -> None:
+    turn = EPOCH + timedelta(seconds=7)
+    assert wait(decide(Parked("In line.", until=turn, scope="x", own=True))) == 7
+
+
 def test_a_store_out_of_reach_is_waited_for() -> None:
     decision = decide(NotStored("The disk is full."), attempts=99)
     assert (decision.action, decision.counted) == (Action.PARK, False)
