@@ -16,7 +16,7 @@ BUFFERED = 1000
 """Payloads that a listener may be behind before it loses the oldest."""
 
 
-class _Listener:
+class Listener:
     """One subscription; ends when the bus closes, after what had arrived was read."""
 
     def __init__(self) -> None:
@@ -25,10 +25,12 @@ class _Listener:
         self._ended = False
 
     def put(self, payload: JsonValue) -> None:
+        """Let it hear this as well, and never wait."""
         self._items.append(payload)
         self._changed.set()
 
     def end(self) -> None:
+        """Let it hear nothing more."""
         self._ended = True
         self._changed.set()
 
@@ -49,7 +51,7 @@ class Topics:
 
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
-        self._listeners: dict[str, list[_Listener]] = {}
+        self._listeners: dict[str, list[Listener]] = {}
         self._responders: dict[str, deque[Handler]] = {}
         self._arrivals: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         """What requests without a responder wait for; forgotten with the last of them."""
@@ -71,9 +73,9 @@ class Topics:
             listener.put(payload)
 
     @asynccontextmanager
-    async def subscribe(self, topic: str) -> AsyncGenerator[AsyncIterator[JsonValue], None]:
+    async def subscribe(self, topic: str) -> AsyncGenerator[Listener, None]:
         """Listen while the context is open."""
-        listener = _Listener()
+        listener = Listener()
         if self._closed:
             listener.end()
         listeners = self._listeners.setdefault(topic, [])
