@@ -8,19 +8,10 @@ from datetime import datetime
 
 from pydantic import AwareDatetime, Field
 
-from bot.github.subjects import EDITED, Labels, Ref, Who, actor, configuration
+from bot.github.subjects import EDITED, Labels, Ref, Renamings, Who, actor, configuration
 from bot.github.wire import Wire
 from pipelines.errors import Ignorable
 from pipelines.model import Change, FeedbackTrigger, IssueTrigger, Repository, Trigger
-
-
-class _Renaming(Wire):
-    at: AwareDatetime | None = Field(default=None, alias="createdAt")
-    before: str = Field(default="", alias="previousTitle")
-
-
-class _Renamings(Wire):
-    nodes: tuple[_Renaming | None, ...] = ()
 
 
 class Issue(Wire):
@@ -34,7 +25,7 @@ class Issue(Wire):
     edited_at: AwareDatetime | None = Field(default=None, alias="lastEditedAt")
     author: Who | None = None
     labels: Labels | None = None
-    renamings: _Renamings = Field(default=_Renamings(), alias="timelineItems")
+    renamings: Renamings = Field(default=Renamings(), alias="timelineItems")
 
 
 def issue_change(
@@ -83,7 +74,6 @@ def _words(issue: Issue, trigger: Trigger) -> tuple[str, str]:
     def later(changed: datetime) -> bool:
         return at is None or changed > at or (changed == at and not own)
 
-    renamings = [one for one in issue.renamings.nodes if one and one.at and later(one.at)]
-    title = renamings[0].before if renamings else issue.title
+    title = issue.renamings.title_before(later, issue.title)
     edited = issue.edited_at is not None and later(issue.edited_at)
     return title, EDITED if edited else issue.body

@@ -1,7 +1,7 @@
 """GitHub's answers about a pull request or commit, turned into a Change: pure functions."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from pydantic import AwareDatetime, Field
@@ -143,6 +143,22 @@ class Labels(Wire):
     nodes: tuple[_Label | None, ...] = ()
 
 
+class _Renaming(Wire):
+    at: AwareDatetime | None = Field(default=None, alias="createdAt")
+    before: str = Field(default="", alias="previousTitle")
+
+
+class Renamings(Wire):
+    """The newest changes of a title, oldest first."""
+
+    nodes: tuple[_Renaming | None, ...] = ()
+
+    def title_before(self, later: Callable[[datetime], bool], now: str) -> str:
+        """Return the title as it was before the changes that came later; ``now`` without any."""
+        renamings = (one for one in self.nodes if one and one.at and later(one.at))
+        return next((one.before for one in renamings), now)
+
+
 class _File(Wire):
     path: str
 
@@ -173,6 +189,7 @@ class PullRequest(Wire):
     base_ref: Ref | None = Field(default=None, alias="baseRef")
     author: Who | None = None
     labels: Labels | None = None
+    renamings: Renamings = Field(default=Renamings(), alias="timelineItems")
     files: _Files | None = None
     reviews: Reviews | None = None
     threads: Threads = Field(default=Threads(), alias="reviewThreads")
@@ -272,10 +289,14 @@ def change_of(
 ) -> Change:
     """Return the change that a pull request is; raises pydantic's error for impossible values.
 
-    A description that was edited after ``commanded_at`` is left out: whoever gave the command did
-    not see it. GitHub's times are whole seconds, so one edited in that very second is, too.
+    A description that was edited after ``commanded_at`` is left out, and a title is the one before
+    that: whoever gave the command did not see more. GitHub's times are whole seconds, so what was
+    changed in that very second is taken for later, too.
     """
-    edited = commanded_at and pull.edited_at and pull.edited_at >= commanded_at
+
+    def later(changed: datetime | None) -> bool:
+        return bool(commanded_at and changed and changed >= commanded_at)
+
     files = [item.path for item in pull.files.nodes if item] if pull.files else []
     reviews = [item for item in pull.reviews.nodes if item] if pull.reviews else []
     own = (item.commit for item in reviews if _own(item.author, bot_id))
@@ -287,8 +308,8 @@ def change_of(
         head_ref=pull.head_ref,
         base_ref=pull.base_name,
         head_repository_id=pull.head_repository.database_id if pull.head_repository else None,
-        title=pull.title,
-        body=EDITED if edited else pull.body or "",
+        title=pull.renamings.title_before(later, pull.title),
+        body=EDITED if later(pull.edited_at) else pull.body or "",
         author=actor(pull.author),
         author_can_write=author_can_write,
         draft=pull.draft,

@@ -9,7 +9,7 @@ from bot.simulator.diff import between
 from bot.simulator.errors import invalid, validation_failed
 from bot.simulator.merging import Method, Wish, merge
 from bot.simulator.protocol import Answer, Body, Call, Operation
-from bot.simulator.state import Account, Issue, PullRequest, Repository
+from bot.simulator.state import Account, Issue, PullRequest, Renaming, Repository
 from bot.simulator.views import pulls, repositories
 from bot.simulator.world import World
 
@@ -128,6 +128,8 @@ async def update_pull(call: Call) -> Answer:
     issue, changed = pull.issue, dict[str, dict[str, str]]()
     if body.title is not None and body.title != issue.title:
         changed["title"] = {"from": issue.title}
+        renaming = Renaming(world.next_id(), call.actor, world.now(), issue.title, body.title)
+        issue.renamings.append(renaming)
         issue.title = body.title
     if "body" in body.model_fields_set and body.body != issue.body:
         changed["body"] = {"from": issue.body or ""}

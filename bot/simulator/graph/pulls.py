@@ -138,6 +138,7 @@ def pull_request(call: Call, repo: Repository, pull: PullRequest) -> Json:
         "state": "MERGED" if merged else pull.issue.state.upper(),
         "closed": pull.issue.state == "closed",
         "lastEditedAt": stamp(pull.issue.edited_at),
+        "timelineItems": connection(pull.issue.renamings, lambda one: _renaming(call, one)),
         "isDraft": pull.draft,
         "merged": merged,
         "mergeCommit": merge_commit,

@@ -199,9 +199,11 @@ async def test_both_sides_of_a_change_are_read_from_the_simulators_git(shop: Sho
     assert base.files == {"a.py": b"print(1)\n", "old": b"x\n"}
 
 
-async def test_a_description_changed_after_the_command_is_not_read(shop: Shop) -> None:
+async def test_words_of_a_pull_request_changed_after_the_command_are_not_read(shop: Shop) -> None:
     await shop.simulator.push(shop.repo, "topic", {"a.py": "2\n"}, shop.alice)
-    pull = await shop.simulator.open_pull_request(shop.repo, "topic", shop.alice, body="Old.")
+    pull = await shop.simulator.open_pull_request(
+        shop.repo, "topic", shop.alice, title="Old title", body="Old."
+    )
     await shop.clock.advance(5)
     comment = shop.simulator.comment(shop.repo, pull.number, shop.alice, "/conductor fix")
     trigger = CommandTrigger(
@@ -212,8 +214,11 @@ async def test_a_description_changed_after_the_command_is_not_read(shop: Shop) -
         comment_id=comment.id,
         verb="fix",
     )
-    assert (await shop.source.change(trigger)).body == "Old."
-    pull.issue.body, pull.issue.edited_at = "Evil.", shop.clock.now()
-    assert (await shop.source.change(trigger)).body == EDITED
+    change = await shop.source.change(trigger)
+    assert (change.title, change.body) == ("Old title", "Old.")
+    shop.simulator.edit_issue(shop.repo, pull.issue, shop.alice, title="Evil", body="Evil.")
+    change = await shop.source.change(trigger)
+    assert (change.title, change.body) == ("Old title", EDITED)
     later = trigger.model_copy(update={"occurred_at": shop.clock.now() + timedelta(seconds=1)})
-    assert (await shop.source.change(later)).body == "Evil."
+    change = await shop.source.change(later)
+    assert (change.title, change.body) == ("Evil", "Evil.")
