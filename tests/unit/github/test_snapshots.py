@@ -1,17 +1,21 @@
 """Trees and snapshots from GitHub: complete or said not to be, byte for byte, nothing twice."""
 
+import asyncio
 import base64
 import hashlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import pytest
 
+from bot.github.client import GitHubClient
 from bot.github.errors import BadAnswer, NotFound
 from bot.github.gateway import GitHub
 from bot.github.permissions import PermissionChecker
-from bot.github.snapshots import BlobCache
+from bot.github.snapshots import AT_ONCE, BlobCache, snapshot
 from bot.github.source import GitHubSource
 from pipelines.model import Change, Repository
+from pipelines.ports import Tree, TreeEntry
 from pipelines.snapshots import REST
 from tests.support.clock import VirtualClock
 from tests.support.github_stub import REPOSITORY, GitHubStub, Reply, Seen, graphql_data
@@ -123,13 +127,13 @@ async def test_texts_come_forty_to_a_query_and_everything_else_by_itself(
     rows = [row(f"t/{n}.txt", text) for n, text in enumerate(texts)]
     serve(stub, HEAD, *rows, row("logo.png", image), row("latin.txt", latin, mode="100755"))
     serve_blobs(stub, *texts, binary=(image, latin))
-    snapshot = await source.snapshot(CHANGE)
-    assert snapshot.files == {
+    got = await source.snapshot(CHANGE)
+    assert got.files == {
         **{f"t/{n}.txt": text for n, text in enumerate(texts)},
         "logo.png": image,
         "latin.txt": latin,
     }
-    assert snapshot.executables == {"latin.txt"}
+    assert got.executables == {"latin.txt"}
     assert len(stub.operations("Blobs")) == 2
     assert len([seen for seen in stub.seen if "/git/blobs/" in seen.path]) == 2
 
@@ -206,3 +210,90 @@ def test_the_cache_forgets_what_was_not_used_for_longest() -> None:
     cache.put("t", "d", b"1")
     cache.put("t", "d", b"1")
     assert cache.get("t", "d") == b"1"
+
+
+class Held:
+    """A client whose calls wait until a test lets them go on, and that counts those that wait."""
+
+    def __init__(self, contents: Mapping[str, bytes]) -> None:
+        self._contents = contents
+        self._arrived = asyncio.Event()
+        self.waiting: list[asyncio.Future[None]] = []
+        self.most = self.calls = self.cancelled = 0
+
+    async def _hold(self) -> None:
+        gate = asyncio.get_running_loop().create_future()
+        self.waiting.append(gate)
+        self._arrived.set()
+        self.calls += 1
+        self.most = max(self.most, len(self.waiting))
+        try:
+            await gate
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            if gate in self.waiting:
+                self.waiting.remove(gate)
+
+    async def query(self, document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        await self._hold()
+        asked = {k: v for k, v in variables.items() if k[1:].isdigit()}
+        texts = {f"b{k[1:]}": {"text": self._contents[v].decode()} for k, v in asked.items()}
+        return {"repository": texts}
+
+    async def getitem(self, url: str) -> dict[str, Any]:
+        await self._hold()
+        content = self._contents[url.rpartition("/")[2]]
+        return {"content": base64.b64encode(content).decode(), "encoding": "base64"}
+
+    async def all_wait(self, count: int) -> None:
+        while len(self.waiting) < count:
+            self._arrived.clear()
+            await self._arrived.wait()
+
+
+def fetching(contents: list[bytes]) -> tuple[Held, asyncio.Task[dict[str, bytes]]]:
+    """The fetching of these files, each too large to be asked for together with another."""
+    client = Held({oid(content): content for content in contents})
+    entries = tuple(
+        TreeEntry(path=f"{n}.txt", mode="100644", sha=oid(content), size=490_000)
+        for n, content in enumerate(contents)
+    )
+
+    async def fetch() -> dict[str, bytes]:
+        way = cast("GitHubClient", client)
+        got = await snapshot(way, REPOSITORY, HEAD, Tree(entries=entries), BlobCache())
+        return dict(got.files)
+
+    return client, asyncio.create_task(fetch())
+
+
+LARGE = [b"%d" % n for n in range(80)]
+
+
+async def test_a_few_queries_are_under_way_at_a_time_and_their_order_does_not_matter() -> None:
+    client, task = fetching(LARGE)
+    for answered in range(10):
+        await client.all_wait(min(AT_ONCE, 10 - answered))
+        client.waiting.pop().set_result(None)
+    assert await task == {f"{n}.txt": content for n, content in enumerate(LARGE)}
+    assert (client.calls, client.most) == (10, AT_ONCE)
+
+
+async def test_the_first_failure_ends_the_others_and_is_raised_as_itself() -> None:
+    client, task = fetching(LARGE)
+    await client.all_wait(AT_ONCE)
+    client.waiting[1].set_exception(NotFound("The repository is gone."))
+    with pytest.raises(NotFound, match="is gone"):
+        await task
+    assert (client.calls, client.cancelled) == (AT_ONCE, AT_ONCE - 1)
+
+
+async def test_whoever_stops_waiting_leaves_no_query_behind() -> None:
+    client, task = fetching(LARGE)
+    await client.all_wait(AT_ONCE)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (client.calls, client.waiting, client.cancelled) == (AT_ONCE, [], AT_ONCE)
