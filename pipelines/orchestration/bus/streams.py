@@ -18,9 +18,9 @@ from pydantic import JsonValue, ValidationError
 from pipelines.errors import LeaseLost, NotStored
 from pipelines.orchestration.bus.base import READABLE_VERSION, Caps, Handler, MessageBus
 from pipelines.orchestration.bus.dead import burial
+from pipelines.orchestration.bus.remote_topics import RemoteTopics
 from pipelines.orchestration.bus.shielded import Shielded
 from pipelines.orchestration.bus.timers import Timer, Timers
-from pipelines.orchestration.bus.topics import Topics
 from pipelines.orchestration.bus.waiting import Bell, Waiting
 from pipelines.ports import Batch, Clock, Lease, Message
 from pipelines.redis import scripts
@@ -56,7 +56,9 @@ class RedisBus(MessageBus):
         self._versions = range(1, readable + 1)
         self._timers = Timers(clock)
         self._channels = Channels(keyspace.connection, clock)
-        self._topics = Topics(self._timers)
+        self._topics = RemoteTopics(
+            keyspace.connection, self._channels, self._timers, f"{worker}/{uuid4().hex}"
+        )
         self._waiting = Waiting(self._timers)
         self._alarms: dict[str, Timer] = {}
         self._shielded = Shielded()
@@ -77,7 +79,7 @@ class RedisBus(MessageBus):
         self._closed = True
         self._waiting.wake_all()
         await self._shielded.close()
-        self._topics.close()
+        await self._topics.close()
         await self._channels.aclose()
         await self._timers.close()
         try:
