@@ -35,8 +35,8 @@ def redacted_payload(payload: FeedbackPayload, redact: Redact) -> FeedbackPayloa
 
 
 def issue_title(payload: FeedbackPayload) -> str:
-    """Return the issue's title: the environment, and what is wrong in it."""
-    return plain(f"{payload.environment}: {payload.title}", 250)
+    """Return the issue's title: what is wrong and where, as the monitor says it."""
+    return plain(payload.title, 250)
 
 
 def report(feedback: Feedback) -> list[str]:

@@ -33,6 +33,7 @@ class FeedbackPayload(Frozen):
     environment: str
     severity: Severity
     title: str = Field(max_length=200)
+    """What is wrong and where, e.g. ``error_rate out of bounds in staging``."""
     breaches: tuple[Breach, ...] = Field(min_length=1, max_length=20)
     findings: tuple[str, ...] = Field(max_length=20)
     recommendations: tuple[str, ...] = Field(default=(), max_length=20)

@@ -110,7 +110,7 @@ async def test_a_breach_is_fixed_verified_and_closed(town: Town, front: Storefro
     good = await opened(town, front)
     bad = await breaks(town)
     (issue,) = town.issues()
-    assert issue.title == "staging: error_rate of customers out of bounds in staging"
+    assert issue.title == "error_rate of customers out of bounds in staging"
     assert [label.name for label in issue.labels] == ["conductor:feedback"]
     body = issue.body or ""
     assert "seen once" in body

@@ -11,8 +11,8 @@ from markdown_it import MarkdownIt
 
 from bot.github.markers import Feedback, feedback_marker, has_key, read_feedback
 from bot.simulator.faults import Fault
-from bot.simulator.state import Issue
-from pipelines.model import Breach, CloseIssue, OpenIssue, Provenance
+from bot.simulator.state import Issue, PullRequest
+from pipelines.model import Breach, CloseIssue, OpenIssue, OpenPullRequest, Provenance
 from tests.support.clock import EPOCH
 from tests.unit.reporting.shop import KEY, SECRET, Shop, opened, payload
 
@@ -53,7 +53,7 @@ async def test_it_is_readable_and_signed(shop: Shop) -> None:
     receipt = await shop.do(report(shop, suspected_sha=shop.base))
     (issue,) = issues(shop)
     assert (receipt.status, receipt.number) == ("done", issue.number)
-    assert issue.title == "production: The error rate is up"
+    assert issue.title == "The error rate is up"
     assert [label.name for label in issue.labels] == ["conductor:feedback"]
     body = issue.body or ""
     assert "| `error rate` | 0.2135 /s | 0.001 /s | at most 0.02 | 40 | high |" in body
@@ -237,3 +237,110 @@ async def test_names_of_rules_cannot_break_the_table_or_speak(shop: Shop) -> Non
     links = [child.attrs["href"] for child in children if child.type == "link_open"]
     assert links == ["https://conductor.example/runs/run1"]
     assert not {child.type for child in children} & {"image", "html_inline"}
+
+
+async def fixed(shop: Shop, number: int, name: str = "one") -> PullRequest:
+    """A pull request of our own that answers the issue."""
+    commit = shop.commit(f"conductor/fix-{name}")
+    effect = OpenPullRequest(
+        head_sha=shop.base,
+        commit=commit,
+        title=f"Mend {name}",
+        body="It divided by zero.",
+        base_ref="main",
+        answers_issue=number,
+    )
+    receipt = await shop.do(effect)
+    (pull,) = [pull for pull in shop.repo.pulls if pull.number == receipt.number]
+    return pull
+
+
+async def breached(shop: Shop, number: int = 2, **fields: Any) -> Feedback:
+    """The signal is out of its bounds once more; returns what the issue's marker says then."""
+    await shop.do(report(shop, f"run{number}/watch", **fields))
+    signed = marker(shop, issues(shop)[0])
+    assert signed
+    return signed
+
+
+async def test_a_fix_that_runs_and_did_not_help_makes_the_issue_ask_for_another(shop: Shop) -> None:
+    number = (await shop.do(report(shop))).number or 0
+    pull = await fixed(shop, number)
+    merged = await shop.simulator.merge(shop.repo, pull, shop.alice)
+    signed = await breached(shop, running_sha=merged)
+    assert (signed.asks, signed.given_up) == (True, False)
+    (fix,) = signed.failed
+    assert (fix.number, fix.title, fix.paths) == (pull.number, "Mend one", ("a.py", "old"))
+    assert "+print(2)" in fix.patch
+    (issue,) = issues(shop)
+    assert f"The fix in #{pull.number} did not help." in (issue.body or "")
+    (comment,) = issue.comments
+    assert "did not help" in comment.body
+    again = await breached(shop, 3, running_sha=merged)
+    assert (again.asks, again.failed, len(issue.comments)) == (False, signed.failed, 1)
+
+
+async def test_a_fix_that_is_open_or_not_deployed_is_waited_for(shop: Shop) -> None:
+    number = (await shop.do(report(shop))).number or 0
+    before = shop.base
+    pull = await fixed(shop, number)
+    assert not (await breached(shop, running_sha=before)).asks
+    merged = await shop.simulator.merge(shop.repo, pull, shop.alice)
+    assert not (await breached(shop, 3, running_sha=before)).asks
+    assert not (await breached(shop, 4)).asks
+    await fixed(shop, number, "two")
+    assert not (await breached(shop, 5, running_sha=merged)).asks
+    assert issues(shop)[0].comments == []
+
+
+async def test_a_fix_from_before_the_issue_was_reopened_did_help(shop: Shop) -> None:
+    number = (await shop.do(report(shop))).number or 0
+    pull = await fixed(shop, number)
+    merged = await shop.simulator.merge(shop.repo, pull, shop.alice)
+    await shop.do(closing(shop, number))
+    await shop.clock.advance(60)
+    at = shop.clock.now()
+    assert (await breached(shop, 3, running_sha=merged, observed_at=at)).failed == ()
+    assert (await breached(shop, 4, running_sha=merged, observed_at=at)).failed == ()
+
+
+async def test_what_others_say_is_a_fix_is_none(shop: Shop) -> None:
+    number = (await shop.do(report(shop))).number or 0
+    words = f"Made for #{number}, which stays open until the fix is verified."
+    await shop.simulator.push(shop.repo, "conductor/mine", {"a.py": "print(3)\n"}, shop.alice)
+    pull = await shop.simulator.open_pull_request(
+        shop.repo, "conductor/mine", shop.alice, title="Mine", body=words
+    )
+    merged = await shop.simulator.merge(shop.repo, pull, shop.alice)
+    assert (await breached(shop, running_sha=merged)).failed == ()
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+@pytest.mark.parametrize("path", ["*/comments", "*/issues/*", "*/pulls*", "*/compare/*"])
+async def test_a_cut_connection_leaves_one_word_about_a_fix(
+    shop: Shop, cut: Any, path: str
+) -> None:
+    number = (await shop.do(report(shop))).number or 0
+    merged = await shop.simulator.merge(shop.repo, await fixed(shop, number), shop.alice)
+    effect = report(shop, "run2/watch", running_sha=merged)
+    await shop.survive(effect, Fault(path=path, cut=cut))
+    (issue,) = issues(shop)
+    signed = marker(shop, issue)
+    assert signed
+    assert (signed.occurrences, len(signed.failed), len(issue.comments)) == (2, 1, 1)
+
+
+async def test_the_third_fix_that_does_not_help_asks_for_people(shop: Shop) -> None:
+    number, merged = (await shop.do(report(shop))).number or 0, ""
+    for count in (1, 2, 3):
+        pull = await fixed(shop, number, str(count))
+        merged = await shop.simulator.merge(shop.repo, pull, shop.alice)
+        effect = report(shop, f"run{count}/again", running_sha=merged)
+        receipt = await shop.do(effect)
+        signed = marker(shop, issues(shop)[0])
+        assert signed
+        assert (signed.asks, signed.given_up) == (count < 3, count == 3)
+        assert bool(receipt.escalate) == (count == 3)
+        assert (await shop.do(effect, repeated=True)).escalate == receipt.escalate
+    after = await shop.do(report(shop, "run4/again", running_sha=merged))
+    assert after.escalate == ""
