@@ -4,6 +4,7 @@ Nothing here needs an event loop, so that fixtures of any scope, benchmarks and 
 each other can use it alike.
 """
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -340,3 +341,20 @@ def _each(values: str | Sequence[str]) -> Sequence[str]:
 def _bound_to_us() -> list[str]:
     """A prefix by which Linux ends the server even if we are killed with -9."""
     return ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+
+
+@contextlib.asynccontextmanager
+async def saying(answer: bytes) -> AsyncGenerator[str]:
+    """The URL of something that is no Redis: it takes PINGs, and says this to all the rest."""
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while asked := await reader.read(65536):
+            writer.write(b"+PONG\r\n" if b"PING" in asked else answer)
+        writer.close()
+
+    server = await asyncio.start_server(converse, "127.0.0.1", 0)
+    try:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    finally:
+        server.close()
+        await server.wait_closed()
