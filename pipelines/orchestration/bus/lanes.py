@@ -3,7 +3,7 @@
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -136,14 +136,15 @@ class _Owner:
 
 
 class _Queue:
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.owners: dict[str, _Owner] = {}
         self.ring: _Ring[_Owner] = _Ring()
         self.of_tenant: Counter[str] = Counter()
         """How many messages of a tenant are taken."""
         self.of_owner: Counter[str] = Counter()
-        self.blocked = False
-        """Whether something was passed by for want of room since something was last freed."""
+        self.waited_for: set[str] = set()
+        """Queues with work that was passed by until something of this one is freed."""
 
     def lane(self, tenant: str) -> _Lane | None:
         owner = self.owners.get(installation_of(tenant))
@@ -174,7 +175,7 @@ class ReadyMessages:
     def add(self, entry: Entry) -> None:
         """Make the entry claimable."""
         message = entry.message
-        queue = self._queues.setdefault(message.queue, _Queue())
+        queue = self._queues.setdefault(message.queue, _Queue(message.queue))
         name = installation_of(message.tenant)
         owner = queue.owners.get(name) or _Owner(name, queue)
         lane = owner.lanes.get(message.tenant) or _Lane(message.tenant, owner, next(self._turns))
@@ -220,15 +221,15 @@ class ReadyMessages:
         entry.taken = True
         return entry
 
-    def free(self, entry: Entry) -> bool:
-        """Count the entry as taken no more; returns whether a claim has waited for that."""
+    def free(self, entry: Entry) -> Collection[str]:
+        """Count the entry as taken no more; returns queues with work that waited for that."""
         if not entry.taken:
-            return False
+            return ()
         entry.taken = False
         queue = self._queues[entry.message.queue]
         queue.count(entry.message.tenant, -1)
-        blocked, queue.blocked = queue.blocked, False
-        return blocked
+        waited_for, queue.waited_for = queue.waited_for, set()
+        return waited_for
 
 
 def _next_lane(queues: Sequence[_Queue], caps: Caps) -> _Lane | None:
@@ -241,7 +242,8 @@ def _next_lane(queues: Sequence[_Queue], caps: Caps) -> _Lane | None:
     def has_room(cap: int | None, taken: Iterable[int], queue: _Queue) -> bool:
         if cap is None or sum(taken) < cap:
             return True
-        queue.blocked = True
+        for other in queues:
+            other.waited_for.add(queue.name)
         return False
 
     for queue in queues:

@@ -203,8 +203,8 @@ class LocalBus(MessageBus):
 
     def _free(self, entry: Entry) -> None:
         """Make room for another message of the entry's tenant."""
-        if self._ready.free(entry):
-            self._waiting.wake(entry.message.queue)
+        for queue in self._ready.free(entry):
+            self._waiting.wake(queue)
 
     def _withhold(self, ids: Iterable[str]) -> None:
         """Let nobody claim these messages before the store has decided about them."""

@@ -95,13 +95,15 @@ end
 local function next_tenant()
   local tenant, earliest
   for _, shelf in ipairs(shelves) do
-    local function blocked() call('HSET', P .. 'blocked', shelf, '') end
+    local function pass_by()
+      for _, other in ipairs(shelves) do call('SADD', waited_for(other), shelf) end
+    end
     walk(ring_of(shelf), function(owner, turn)
       if earliest and turn >= earliest then return true end
-      if not has_room('i', owner) then return blocked() end
+      if not has_room('i', owner) then return pass_by() end
       walk(tenants_of(shelf, owner), function(name, its_turn)
         if earliest and its_turn >= earliest then return true end
-        if not has_room('t', name) then return blocked() end
+        if not has_room('t', name) then return pass_by() end
         tenant, earliest = name, its_turn
         return true
       end)

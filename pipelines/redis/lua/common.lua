@@ -25,6 +25,8 @@ local function ring_of(shelf) return P .. 'ring:' .. shelf end
 local function delayed_of(shelf) return P .. 'delayed:' .. shelf end
 local function held_of(shelf) return P .. 'held:' .. shelf end
 local function counts_of(shelf) return P .. 'leased:' .. shelf end
+-- Shelves with work that was passed by until something of this one is given up.
+local function waited_for(shelf) return P .. 'waited-for:' .. shelf end
 local function stream_of(shelf) return P .. 'stream:' .. shelf end
 local function message_of(id) return P .. 'message:' .. id end
 
@@ -112,7 +114,8 @@ local function unhold(m)
   call('ZREM', held_of(m.shelf), m.id)
   count(counts_of(m.shelf), 't' .. m.tenant, -1)
   count(counts_of(m.shelf), 'i' .. owner_of(m.tenant), -1)
-  if call('HDEL', P .. 'blocked', m.shelf) == 1 then ring_bell(m.shelf) end
+  for _, shelf in ipairs(call('SMEMBERS', waited_for(m.shelf))) do ring_bell(shelf) end
+  call('DEL', waited_for(m.shelf))
 end
 
 -- Take the message from wherever it is.
