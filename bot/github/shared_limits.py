@@ -2,8 +2,9 @@
 
 What was spent is kept as exact sliding windows, not as a leaky bucket: a bucket that never allows
 more than GitHub does in any minute would have to halve the burst that a review begins with. Each
-entry is written and dropped once, and there are never more of them than the limits allow: about
-30 KB for an installation at its limits, gone an hour after its last request. No token is kept here.
+entry is written and dropped once, and there are never more of them than the limits allow. With the
+line of writes, whose length is bounded too, an installation takes some 150 KB at most, and nothing
+a day after its last request. No token is kept here.
 """
 
 from collections.abc import Iterator

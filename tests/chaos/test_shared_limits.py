@@ -12,7 +12,7 @@ import pytest
 from bot.github.gateway import GitHub
 from bot.github.local_limits import PLACE_SECONDS
 from bot.github.shared_limits import RedisLedger
-from bot.github.throttle import Ask
+from bot.github.throttle import Ask, Outcome, Pace
 from bot.github.tokens import ISSUES
 from pipelines.errors import NotStored
 from pipelines.redis.connection import RedisConnection
@@ -150,3 +150,22 @@ async def shared(
     ledger = RedisLedger(connection)
     async with github(stub, SystemClock(), secrets=secrets, ledger=ledger) as gateway:
         yield gateway
+
+
+async def test_what_is_kept_of_an_installation_is_bounded_and_goes_away(
+    server: valkey.Server,
+) -> None:
+    async with connected(server) as connection:
+        everything = RedisLedger(connection, Pace(write_gap=0.0, points_per_minute=4000))
+        for number in range(200):
+            ask = Ask(SCOPE, write=True, content=number < 150, purpose=f"{number:016}")
+            name = f"{number:026}"
+            if (await everything.admit(ask, name, 0.0)).what == "go":
+                await everything.settle(ask, name, Outcome())
+        crowd = RedisLedger(connection)
+        for number in range(700):
+            ask = Ask(SCOPE, write=True, purpose=f"{number:016}")
+            await crowd.admit(ask, f"{number:026}", 0.0)
+    keys = server.command("KEYS", "*")
+    assert 0 < sum(server.command("MEMORY", "USAGE", key) for key in keys) < 250_000
+    assert all(0 < server.command("TTL", key) <= 25 * 3600 for key in keys)

@@ -3,11 +3,12 @@
 import asyncio
 import itertools
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
 from bot.worker import DRAIN_SECONDS, Lane, Sweep, Worker, check_heartbeat
-from pipelines.errors import NotStored, UserError
+from pipelines.errors import NotStored, Parked, UserError
 from pipelines.model import Conclusion
 from pipelines.ports import Batch
 from tests.support.forge import Forge, Pull, sha
@@ -78,6 +79,23 @@ async def test_agents_take_no_more_than_their_slots_and_hold_nobody_else_up(
     await until(world, lambda: len(forge.done) == len(forge.pulls))
     await stop(world, working, task)
     assert len(world.agents.tasks) == len(forge.pulls)
+
+
+async def test_what_is_parked_holds_no_slot_and_comes_back_at_its_time(
+    world: World, forge: Forge
+) -> None:
+    reset = world.clock.now() + timedelta(minutes=5)
+    parked = [Parked("Limit.", until=reset, scope="7") for _ in range(2)]
+    forge.faults.plan("before submit_review", *parked)
+    working = worker(world)
+    task = asyncio.create_task(working.run())
+    for number in forge.pulls:
+        await world.pull_request("opened", number, "one")
+    await until(world, lambda: len(forge.done) == len(forge.pulls) - len(parked))
+    assert world.clock.now() < reset
+    await until(world, lambda: len(forge.done) == len(forge.pulls))
+    assert world.clock.now() >= reset
+    await stop(world, working, task)
 
 
 async def test_what_does_not_finish_while_draining_is_given_back_unharmed(
