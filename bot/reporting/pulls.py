@@ -9,7 +9,7 @@ from bot.github import markers
 from bot.github.errors import Forbidden, Invalid
 from bot.github.tokens import OPEN_PULL
 from bot.github.wire import Wire, parse, parse_all
-from bot.reporting import commits
+from bot.reporting import commits, series
 from bot.reporting.outlet import Outlet
 from bot.reporting.render import fit, own_markdown, plain
 from bot.reporting.wording import footer
@@ -41,21 +41,30 @@ async def open_pull(
     if not effect.commit.branch.startswith(OWN_BRANCHES):
         words = f"Conductor opens pull requests from {OWN_BRANCHES}… branches only."
         return Receipt(key=effect.key, status="denied", message=words)
+    way = outlet.with_permissions(OPEN_PULL)
+    try:
+        olders = await series.older_ones(way, effect)
+    except Forbidden as error:
+        return Receipt(key=effect.key, status="denied", message=str(error))
+    if same := series.same_as(effect, olders):
+        words = f"Pull request {same.number} proposes the same already."
+        url = same.html_url or None
+        return Receipt(key=effect.key, status="found", message=words, url=url, number=same.number)
     pushed = await commits.push(outlet, effect.commit)
     if pushed.sha is None:
         return pushed.model_copy(update={"key": effect.key})
-    way = outlet.with_permissions(OPEN_PULL)
     try:
         pull = await _earlier(way, effect) if repeated or pushed.status == "found" else None
         status = "done" if pull is None else "found"
         pull = pull or await _create(way, effect, key)
         await _label(way, pull)
+        said = await series.supersede(way, olders, pull.number)
     except (Forbidden, Invalid) as error:
         return Receipt(key=effect.key, status="denied", message=str(error), sha=pushed.sha)
     return Receipt(
         key=effect.key,
         status=status,
-        message=pushed.message,
+        message=" ".join(part for part in (pushed.message, said) if part),
         url=pull.html_url or None,
         number=pull.number,
         sha=pushed.sha,

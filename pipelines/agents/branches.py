@@ -2,7 +2,7 @@
 
 import re
 
-from pipelines.model import OWN_BRANCHES, Change, Task
+from pipelines.model import DIGEST_IN_BRANCH, OWN_BRANCHES, Change, PushCommit, Task
 
 _PLAIN = re.compile(r"[A-Za-z0-9._/-]{1,200}")
 
@@ -29,6 +29,22 @@ def not_its_own(change: Change) -> str:
 
 def own_branch(task: Task, slug: str) -> str:
     """Return a branch that only this step of this run has; nothing in it comes from a model."""
-    run = re.sub(r"[^a-z0-9]", "", task.run_id.lower())[-10:]
-    step = re.sub(r"[^a-z0-9]+", "-", task.step.lower()).strip("-") or "fix"
-    return f"{OWN_BRANCHES}{step[:60]}-{slug}-{run}"
+    return f"{OWN_BRANCHES}{_slug(task.step)}-{slug}-{_run(task)}"
+
+
+def series_of(step: str, base_ref: str) -> str:
+    """Return what the branches begin with by which a step proposes into one base."""
+    return f"{OWN_BRANCHES}{_slug(step)}-into-{_slug(base_ref)[:40]}-"
+
+
+def branch_in(series: str, commit: PushCommit, task: Task) -> str:
+    """Return the branch of a commit in a series; its content and its run are in the name."""
+    return f"{series}{commit.digest[:DIGEST_IN_BRANCH]}-{_run(task)}"
+
+
+def _run(task: Task) -> str:
+    return re.sub(r"[^a-z0-9]", "", task.run_id.lower())[-10:]
+
+
+def _slug(name: str) -> str:
+    return (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "fix")[:60]

@@ -21,6 +21,7 @@ from pipelines.model.change import (
     PriorFinding,
 )
 from pipelines.model.commit import (
+    DIGEST_IN_BRANCH,
     OWN_BRANCHES,
     RUN_TRAILER,
     FileEdit,
@@ -80,6 +81,7 @@ from pipelines.model.trigger import (
 )
 
 __all__ = [
+    "DIGEST_IN_BRANCH",
     "GHOST",
     "OWN_BRANCHES",
     "RUN_TRAILER",

@@ -9,6 +9,8 @@ from pipelines.model.base import Frozen, Sha
 
 OWN_BRANCHES = "conductor/"
 """What the names of all branches begin with that Conductor makes."""
+DIGEST_IN_BRANCH = 10
+"""How many digits of a commit's digest stand in the name of a series' branch."""
 RUN_TRAILER = "Conductor-Run"
 """The trailer by which a commit of Conductor's names its run."""
 
@@ -62,6 +64,12 @@ class OpenPullRequest(Frozen):
     body: str = Field(max_length=60_000)
     answers_issue: int | None = Field(default=None, ge=1)
     """The issue that it was made for; it is named, and closed only once the fix is verified."""
+    series: str = Field(default="", pattern=r"^(?:conductor/[A-Za-z0-9._-]{1,120}-)?$")
+    """What the branches of a series begin with, then the commit's digest, a dash and the run.
+
+    Of a series into one base only the newest stays open, and one with the same content is not
+    opened again. Empty for a pull request that stands for itself.
+    """
 
     @property
     def key(self) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
-from pipelines.agents.branches import own_branch
+from pipelines.agents.branches import branch_in, series_of
 from pipelines.agents.devops.deliverables import KINDS
 from pipelines.agents.devops.problems import Problem, code, errors
 from pipelines.agents.devops.stack import Stack
@@ -101,16 +101,18 @@ def propose(work: Work) -> TaskResult:
     result = _result(work, Conclusion.SUCCESS if complete else Conclusion.NEUTRAL, title, said)
     paths = {change.path for change in work.proposed}
     change = task.change
+    series = series_of(task.step, _into(task))
     commit = PushCommit(
         head_sha=change.head_sha,
-        branch=own_branch(task, change.head_sha[:12]),
+        branch=f"{series}new",
         edits=tuple(edit for edit in work.edits if edit.path in paths),
         headline=_headline(work),
         body="\n".join(_about_files([work.verdicts[path] for path in sorted(paths)])),
     )
     effect = OpenPullRequest(
         head_sha=change.head_sha,
-        commit=commit,
+        commit=commit.model_copy(update={"branch": branch_in(series, commit, task)}),
+        series=series,
         base_ref=_into(task),
         title=_headline(work),
         body="\n\n".join([*facts(work), *_opinion(work)])[:_MAX_BODY],

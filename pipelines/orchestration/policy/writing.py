@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pipelines.agents.branches import series_of
 from pipelines.model import (
     OWN_BRANCHES,
     Change,
@@ -79,6 +80,10 @@ class BranchRule(Rule):
                 reason = f"A pull request is opened from a `{OWN_BRANCHES}…` branch only."
             elif effect.base_ref not in _bases(run.change):
                 reason = f"A pull request into `{effect.base_ref}` is not this run's business."
+            elif effect.series not in ("", series_of(step.name, effect.base_ref)):
+                reason = f"The pull requests `{effect.series}…` are not this step's business."
+            elif not commit.branch.startswith(effect.series):
+                reason = f"`{commit.branch}` is not of the series that it would take over."
         return Deny(reason, Conclusion.FAILURE) if reason else Allow()
 
 

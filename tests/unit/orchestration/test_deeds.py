@@ -469,3 +469,25 @@ def test_deeds_during_a_task_are_for_those_who_need_them() -> None:
     assert "may not" in why(POLICY.check_during(run, run.steps[0], incident(), FACTS))
     run = working()
     assert "may not" in why(POLICY.check_during(run, run.steps[0], commit(), FACTS))
+
+
+@pytest.mark.parametrize(
+    ("branch", "series", "base"),
+    [
+        ("conductor/fix-issue-1-run1", "conductor/fix-", "main"),
+        ("conductor/work-into-main-0-run1", "conductor/other-into-main-", "main"),
+        ("conductor/work-into-other-0-run1", "conductor/work-into-other-", "main"),
+        ("conductor/fix-issue-1-run1", "conductor/work-into-main-", "main"),
+    ],
+)
+def test_a_step_takes_over_from_its_own_pull_requests_alone(
+    branch: str, series: str, base: str
+) -> None:
+    effect = pull(commit(branch=branch), series=series, base_ref=base)
+    assert isinstance(judge(working(), effect), Deny)
+
+
+def test_a_step_may_take_over_from_what_it_proposed_into_the_same_base() -> None:
+    series = "conductor/work-into-main-"
+    effect = pull(commit(branch=f"{series}0-run1"), series=series)
+    assert isinstance(judge(working(), effect), Allow)

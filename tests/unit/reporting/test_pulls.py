@@ -8,7 +8,7 @@ import pytest
 
 from bot.github.markers import read_provenance
 from bot.simulator.faults import Fault
-from pipelines.model import OpenPullRequest, Provenance
+from pipelines.model import FileEdit, OpenPullRequest, Provenance
 from tests.unit.reporting.shop import KEY, SECRET, Shop, opened
 
 
@@ -133,3 +133,64 @@ async def test_nobody_is_approved_and_nothing_merged(shop: Shop) -> None:
         (("contents", "write"), ("metadata", "read")),
         (("contents", "read"), ("metadata", "read"), ("pull_requests", "write")),
     }
+
+
+SERIES = "conductor/package-into-main-"
+
+
+def proposal(shop: Shop, text: str, run: str = "1", **fields: Any) -> OpenPullRequest:
+    """One of a series, as the devops agent names them."""
+    edits = (FileEdit(path="a.py", content=text),)
+    bare = shop.commit(f"{SERIES}new", edits=edits)
+    branch = f"{SERIES}{bare.digest[:10]}-{run}"
+    commit = bare.model_copy(update={"branch": branch})
+    return wish(shop, commit=commit, **{"series": SERIES, **fields})
+
+
+def states(shop: Shop) -> list[str]:
+    return [pull.issue.state for pull in shop.repo.pulls]
+
+
+async def test_a_newer_one_of_a_series_takes_over_and_says_so(shop: Shop) -> None:
+    first = await shop.do(proposal(shop, "2\n"))
+    second = await shop.do(proposal(shop, "3\n"))
+    assert (first.status, second.status) == ("done", "done")
+    assert states(shop) == ["closed", "open"]
+    (comment,) = shop.repo.pulls[0].issue.comments
+    assert f"Superseded by pull request {second.number}" in comment.body
+
+
+async def test_the_same_is_not_proposed_twice(shop: Shop) -> None:
+    first = await shop.do(proposal(shop, "2\n"))
+    again = await shop.do(proposal(shop, "2\n", run="2"))
+    assert (again.status, again.number, again.url) == ("found", first.number, first.url)
+    assert states(shop) == ["open"]
+    assert await shop.tip(f"{proposal(shop, '2', run='2').commit.branch}") is None
+
+
+async def test_what_others_have_worked_on_stays_open(shop: Shop) -> None:
+    effect = proposal(shop, "2\n")
+    first = await shop.do(effect)
+    await shop.simulator.push(shop.repo, effect.commit.branch, {"b.py": "1\n"}, shop.alice)
+    second = await shop.do(proposal(shop, "3\n"))
+    assert states(shop) == ["open", "open"]
+    assert f"Others have worked on #{first.number}" in second.message
+
+
+async def test_a_series_takes_over_from_nothing_else(shop: Shop) -> None:
+    await shop.do(wish(shop))
+    await shop.simulator.push(shop.repo, f"{SERIES}mine", {"b.py": "1\n"}, shop.alice)
+    await shop.simulator.open_pull_request(shop.repo, f"{SERIES}mine", shop.alice)
+    await shop.do(proposal(shop, "3\n"))
+    assert states(shop) == ["open", "open", "open"]
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+@pytest.mark.parametrize("path", ["*/comments", "*/pulls/*", "*/pulls"])
+async def test_a_cut_connection_leaves_one_open_and_one_word_about_it(
+    shop: Shop, cut: Any, path: str
+) -> None:
+    await shop.do(proposal(shop, "2\n"))
+    await shop.survive(proposal(shop, "3\n"), Fault(path=path, cut=cut))
+    assert states(shop) == ["closed", "open"]
+    assert len(shop.repo.pulls[0].issue.comments) == 1

@@ -14,7 +14,6 @@ from tests.unit.agents.devops.material import (
     DOCKERFILE,
     GO,
     GOOD,
-    HEAD,
     NODE,
     PLAIN,
     PYTHON,
@@ -58,7 +57,9 @@ async def test_each_deliverable_is_checked_and_proposed(kind: str) -> None:
     assert result.conclusion is Conclusion.SUCCESS, result.summary
     assert contents(result) == dict(GOOD[kind])
     assert opened(result).base_ref == "main"
-    assert opened(result).commit.branch == f"conductor/package-{HEAD[:12]}-hjkmnpqrst"
+    digest = opened(result).commit.digest[:10]
+    assert opened(result).series == "conductor/package-into-main-"
+    assert opened(result).commit.branch == f"conductor/package-into-main-{digest}-hjkmnpqrst"
     body = opened(result).body
     for path in GOOD[kind]:
         assert f"- `{path}`: " in body
