@@ -99,10 +99,18 @@ def _unreachable(error: BaseException, address: Address) -> str:
         if isinstance(cause, ssl.SSLError):
             return f"Redis at {address} does not speak TLS as we do; check rediss:// and its port."
     if isinstance(error, exceptions.TimeoutError | TimeoutError):
-        return f"Redis at {address} did not answer in time."
+        hint = "; if it speaks no TLS, write redis://" if address.tls is not None else ""
+        return f"Redis at {address} did not answer in time{hint}."
     if isinstance(error, exceptions.InvalidResponse | ValueError):
         return f"What answers at {address} does not speak as Redis does; correct {_MEND}."
-    return f"Redis at {address} could not be reached ({_shown(error, address)})."
+    hint = "; if it speaks TLS, write rediss://" if _hung_up(error, address) else ""
+    return f"Redis at {address} could not be reached ({_shown(error, address)}){hint}."
+
+
+def _hung_up(error: BaseException, address: Address) -> bool:
+    """Whether the peer ended a conversation in the clear, as one that awaits TLS does."""
+    over = "Connection closed" in str(error) or isinstance(error.__context__, ConnectionResetError)
+    return over and address.tls is None and not address.path
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

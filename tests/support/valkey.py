@@ -58,6 +58,11 @@ def binaries() -> dict[str, Path]:
     return {name: path for name, path in known.items() if path}
 
 
+def speaks_tls(binary: Path) -> bool:
+    """Whether a server was built with TLS."""
+    return b"tls-port" in binary.read_bytes() and b"SSL_CTX" in binary.read_bytes()
+
+
 @dataclass(frozen=True, slots=True)
 class Tls:
     """Files in PEM; a server with them speaks TLS only."""
@@ -344,12 +349,13 @@ def _bound_to_us() -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def saying(answer: bytes) -> AsyncGenerator[str]:
-    """The URL of something that is no Redis: it takes PINGs, and says this to all the rest."""
+async def saying(answer: bytes, *, even_to_ping: bool = False) -> AsyncGenerator[str]:
+    """The URL of something that is no Redis: it may take PINGs, and says this to all the rest."""
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while asked := await reader.read(65536):
-            writer.write(b"+PONG\r\n" if b"PING" in asked else answer)
+            known = b"PING" in asked and not even_to_ping
+            writer.write(b"+PONG\r\n" if known else answer)
         writer.close()
 
     server = await asyncio.start_server(converse, "127.0.0.1", 0)
