@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import acknowledgement, calls, engine, footprint
+from benchmarks import acknowledgement, calls, engine, fairness, footprint
 
 BENCHMARKS: Mapping[str, Callable[[Sequence[str]], None]] = {
     "acknowledgement": acknowledgement.main,
     "engine": engine.main,
     "footprint": footprint.main,
     "calls": calls.main,
+    "fairness": fairness.main,
 }
 
 

@@ -9,12 +9,16 @@ QUICK = {
     "engine": ("--seconds", "0.05"),
     "footprint": ("--repeats", "1", "--seconds", "0.2"),
     "calls": (),
+    "limits": ("--seconds", "0.05"),
+    "fairness": ("--queued", "50", "--starts", "3", "--task", "0.01", "--url", "memory://"),
 }
 SHOWN = {
     "acknowledgement": ("floor", "Conductor, idle", "5 reviews running"),
     "engine": ("engine alone", "memory", "SQLite"),
     "footprint": ("bot.cli.serving", "resident, idle", "agents' process"),
     "calls": ("POST /graphql", "together"),
+    "limits": ("this process", "Valkey", "a comment"),
+    "fairness": ("memory", "p95 ms"),
 }
 
 
