@@ -192,9 +192,7 @@ class World:
     async def redeliver(self, guid: str) -> Accepted:
         """Send a delivery again as it was."""
         event, body = self._sent[guid]
-        inbox = Inbox(
-            BusJournal(self.store, self.bus), self.clock, lambda *_: Triaged(REPOSITORY.tenant)
-        )
+        inbox = Inbox(BusJournal(self.store, self.bus), self.clock, lambda *_: Triaged(self.tenant))
         accepted = await inbox.accept(guid, event, body)
         self.accepted.add(guid)
         return accepted
