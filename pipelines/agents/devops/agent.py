@@ -146,7 +146,7 @@ class _Session:
             verdicts=verdicts,
             changes=self.space.changes,
             edits=self.space.edits,
-            built=tuple(self.builds.said[path] for path in verdicts if path in self.builds.said),
+            builds={p: b for p, b in self.builds.newest.items() if p in verdicts},
             answer=outcome.answer if outcome else None,
             why=outcome.why if outcome else "",
             refused=tuple(self.tools.refused.values()),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pipelines.agents.devops.problems import Problem, code, error
 from pipelines.agents.tools import head_and_tail
@@ -17,21 +18,32 @@ _NO_NETWORK = re.compile(
 _MAX_OUTPUT = 2_000
 
 
+@dataclass(frozen=True, slots=True)
+class Build:
+    """How the newest build of a Dockerfile ended; ``said`` is a sentence."""
+
+    ok: bool
+    said: str
+
+
 class Builds:
     """The builds of one task; a file that stands as it was built is not built again."""
 
     def __init__(self, workplace: Workplace) -> None:
         self._workplace = workplace
-        self._done: dict[tuple[FileEdit, ...], tuple[Problem, ...]] = {}
-        self.said: dict[str, str] = {}
-        """By path, one sentence on how its newest build ended."""
+        self._done: dict[tuple[FileEdit, ...], tuple[Build, tuple[Problem, ...]]] = {}
+        self.newest: dict[str, Build] = {}
+        """By path."""
 
     async def problems(self, path: str, edits: Sequence[FileEdit]) -> tuple[Problem, ...]:
         """Return what a build of the Dockerfile at that path says against it."""
         key = (FileEdit(path=path, content=None), *edits)
         if key not in self._done:
-            self.said[path], self._done[key] = _judged(path, await self._build(path, edits))
-        return self._done[key]
+            built = await self._build(path, edits)
+            said, found = _judged(path, built)
+            self._done[key] = Build(built.ok and not built.reason, said), found
+        self.newest[path], problems = self._done[key]
+        return problems
 
     async def _build(self, path: str, edits: Sequence[FileEdit]) -> BuildResult:
         try:

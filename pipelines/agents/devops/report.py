@@ -1,11 +1,12 @@
 """The task's result: a pull request with what is known about each file, or why there is none."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
 from pipelines.agents.branches import branch_in, series_of
+from pipelines.agents.devops.building import Build
 from pipelines.agents.devops.deliverables import KINDS
 from pipelines.agents.devops.problems import Problem, code, errors
 from pipelines.agents.devops.stack import Stack
@@ -46,8 +47,8 @@ class Work:
     """Of every file that was written, by path."""
     changes: tuple[FileChange, ...]
     edits: tuple[FileEdit, ...]
-    built: tuple[str, ...] = ()
-    """Sentences about which images were built, and which were not and why."""
+    builds: Mapping[str, Build] = field(default_factory=dict[str, Build])
+    """By path of a Dockerfile, whether an image was built of it, and if not why."""
     answer: DevopsAnswer | None = None
     why: str = ""
     """Why the model did not come to an end, as half a sentence; empty if it did."""
@@ -58,6 +59,12 @@ class Work:
     def proposed(self) -> tuple[FileChange, ...]:
         """The changes that nothing speaks against."""
         return tuple(change for change in self.changes if self.verdicts[change.path].good)
+
+    @property
+    def unbuilt(self) -> tuple[str, ...]:
+        """The Dockerfiles among the proposed of which no image came."""
+        paths = (change.path for change in self.proposed)
+        return tuple(path for path in paths if path in self.builds and not self.builds[path].ok)
 
     @property
     def dropped(self) -> tuple[Verdict, ...]:
@@ -94,9 +101,11 @@ def propose(work: Work) -> TaskResult:
     """Return the result with its pull request."""
     task, count = work.task, len(work.proposed)
     complete = not work.missing and not work.dropped
-    title = f"Proposes {count} file{'' if count == 1 else 's'}: {_headline(work)}"
+    files = f"{count} file{'' if count == 1 else 's'}"
     if not complete:
-        title = f"Proposes {count} of {count + len(work.dropped)} files: {_headline(work)}"
+        files = f"{count} of {count + len(work.dropped)} files"
+    unbuilt = ", not built" if work.unbuilt else ""
+    title = f"Proposes {files}{unbuilt}: {_headline(work)}"
     said = [*facts(work), *_waits(work), *_opinion(work)]
     result = _result(work, Conclusion.SUCCESS if complete else Conclusion.NEUTRAL, title, said)
     paths = {change.path for change in work.proposed}
@@ -134,8 +143,8 @@ def facts(work: Work) -> Iterator[str]:
     if known:
         more = [f"- and {len(known) - _MAX_ROWS} more"] if len(known) > _MAX_ROWS else []
         yield "\n".join(["Worth knowing:", *known[:_MAX_ROWS], *more])
-    if work.built:
-        yield "\n".join(f"- {sentence}" for sentence in work.built)
+    if work.builds:
+        yield "\n".join(["Images:", *(f"- {build.said}" for build in work.builds.values())])
     yield from _about_dropped(work)
     yield from _about_refused(work)
     yield f"Found in the repository: {_stack(work.stack)}."
@@ -234,6 +243,7 @@ def _result(work: Work, conclusion: Conclusion, title: str, said: list[str]) -> 
         "proposed": [*proposed],
         "dropped": [verdict.path for verdict in work.dropped],
         "missing": [*work.missing],
+        "unbuilt": [*work.unbuilt],
         "tainted": work.task.tainted,
     }
     record = ExecutionRecord(
@@ -248,7 +258,7 @@ def _result(work: Work, conclusion: Conclusion, title: str, said: list[str]) -> 
                 verdict.path: {each.name: each.found for each in verdict.checks}
                 for verdict in work.verdicts.values()
             },
-            "built": [*work.built],
+            "builds": {path: build.said for path, build in work.builds.items()},
         },
     )
     versions = (

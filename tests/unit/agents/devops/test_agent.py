@@ -72,7 +72,7 @@ async def test_each_deliverable_is_checked_and_proposed(kind: str) -> None:
 
 async def test_the_result_says_what_waits_for_consent_and_leaves_its_traces() -> None:
     result = await ship((written(*BOTH), answer()))
-    assert result.title == "Proposes 3 files: Add Dockerfile and GitHub workflow"
+    assert result.title == "Proposes 3 files, not built: Add Dockerfile and GitHub workflow"
     assert "waits for a writer's approval" in result.summary
     assert "- `Dockerfile`: the path is protected (`**/Dockerfile`)" in result.summary
     assert "In the model's words, which nobody checked:\n> A small image" in opened(result).body
@@ -212,6 +212,8 @@ async def test_the_real_hadolint_is_asked() -> None:
 async def test_without_an_engine_it_is_said_that_nothing_was_built() -> None:
     result = await ship((written("dockerfile"), answer()), task("dockerfile"))
     assert "- `Dockerfile` was not built: no engine is there." in opened(result).body
+    assert result.title.startswith("Proposes 2 files, not built: ")
+    assert result.outputs["unbuilt"] == ["Dockerfile"]
 
 
 async def test_an_image_is_built_over_the_very_edits_that_are_proposed() -> None:
@@ -221,6 +223,8 @@ async def test_an_image_is_built_over_the_very_edits_that_are_proposed() -> None
     ((path, edits),) = place.builds
     assert (path, edits) == ("Dockerfile", opened(result).commit.edits)
     assert "was built, without network as `sha256:abc`" in opened(result).body
+    assert result.title.startswith("Proposes 2 files: ")
+    assert result.outputs["unbuilt"] == []
 
 
 async def test_a_build_that_fails_goes_back_to_the_model_and_is_not_proposed() -> None:
@@ -241,6 +245,25 @@ async def test_a_build_that_only_lacks_a_network_speaks_against_nothing() -> Non
     result = await ship((written("dockerfile"), answer()), task("dockerfile"), place)
     assert result.conclusion is Conclusion.SUCCESS
     assert "it needs a network, and has none here" in opened(result).body
+    assert result.outputs["unbuilt"] == ["Dockerfile"]
+
+
+async def test_what_is_put_back_as_it_was_built_is_told_as_it_was_built() -> None:
+    place = MemoryWorkplace(PYTHON)
+    broken = DOCKERFILE.replace("WORKDIR /app", "WORKDIR /nowhere")
+    place.on_build = lambda _: BuildResult(ok="/nowhere" not in str(place.builds[-1]), output="no")
+    model = ScriptedModel(
+        write(("Dockerfile", DOCKERFILE), (".dockerignore", ".git\n")),
+        answer(),
+        write(("Dockerfile", broken)),
+        answer(),
+        write(("Dockerfile", DOCKERFILE)),
+        answer(),
+    )
+    result = await ship(model, task("dockerfile"), place)
+    assert len(place.builds) == 2
+    assert "`Dockerfile` was built" in opened(result).body
+    assert result.outputs["unbuilt"] == []
 
 
 async def test_what_the_rules_refuse_is_never_built() -> None:
