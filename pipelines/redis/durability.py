@@ -121,10 +121,20 @@ def _unknown(
     return Check(name=name, verdict="unknown", sentence=sentence)
 
 
-async def _info(connection: RedisConnection) -> Info:
+async def fullness(connection: RedisConnection) -> float:
+    """Return which share of its ``maxmemory`` the server uses; 0 where it has no limit.
+
+    Raises NotStored if it cannot be asked.
+    """
+    info = await _info(connection, "memory")
+    used, limit = int(info.get("used_memory", "0")), int(info.get("maxmemory", "0"))
+    return used / limit if limit else 0.0
+
+
+async def _info(connection: RedisConnection, *sections: str) -> Info:
     """Return what the server tells about itself, nothing if our user may not ask."""
     try:
-        answer = await connection.do("INFO", again=True)
+        answer = await connection.do("INFO", *sections, again=True)
     except Refused:
         await connection.ping()
         return {}

@@ -15,6 +15,7 @@ from pipelines.errors import NotStored
 from pipelines.ports import Batch, Message, Versioned
 from pipelines.redis import commits, scripts
 from pipelines.redis.commits import Word
+from pipelines.redis.durability import fullness
 from pipelines.redis.keyspace import Keyspace
 from pipelines.redis.scripts import Script
 from pipelines.redis.shared import OnRedis
@@ -114,6 +115,10 @@ class RedisBackend(OnRedis, StorageBackend):
     async def ping(self) -> None:
         """Write one key; raises ``NotStored`` with the reason if that is impossible."""
         await self._write(scripts.PING, [])
+
+    async def fullness(self) -> float:
+        """Return which share of the server's ``maxmemory`` is used, whoever uses it."""
+        return await fullness(self._run.connection)
 
     async def close(self) -> None:
         """Finish what was accepted and release the connections."""

@@ -62,6 +62,14 @@ async def consented(world: World, forge: Forge) -> None:
     await world.settle()
 
 
+async def queued(world: World, forge: Forge) -> None:
+    """A run waits for another one of its concurrency group."""
+    await world.pull_request("opened", 5, "one", guid="a")
+    await world.work("deliveries")
+    await world.pull_request("opened", 6, "six", guid="b")
+    await world.settle()
+
+
 async def ship(task: Task, workplace: Workplace) -> TaskResult:
     """What a deploy agent does, as far as the outside sees it."""
     head, occasion = task.change.head_sha, f"{task.change.repository.tenant}/{task.step}"
@@ -102,6 +110,14 @@ workflows:
     on: { pull_request: { types: [opened] } }
     steps: { ci: { agent: devops } }
 """
+ONE_AT_A_TIME = """
+version: 1
+workflows:
+  pull-request:
+    on: { pull_request: {} }
+    concurrency: { group: one }
+    steps: { look: { agent: review } }
+"""
 CI = PushCommit(
     head_sha=sha("six"),
     branch=BRANCH,
@@ -112,6 +128,7 @@ CI = PushCommit(
 
 def a_forge(story: Story) -> Forge:
     config = CONFIG if story in (deployed, consented) else None
+    config = ONE_AT_A_TIME if story is queued else config
     return Forge(faults=Faults(), pulls={5: Pull(5, "one"), 6: Pull(6, "six")}, config=config)
 
 
@@ -124,6 +141,7 @@ def a_world(forge: Forge, path: Path | None = None) -> World:
 EXPECTED: dict[Story, set[str]] = {
     opened: {f"review/5/{sha('one')}"},
     superseded: {f"review/5/{sha('two')}"},
+    queued: {f"review/5/{sha('one')}", f"review/6/{sha('six')}"},
     commanded: {
         f"review/5/{sha('one')}",
         "reaction/issue/5001/eyes",
