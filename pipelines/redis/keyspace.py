@@ -7,7 +7,7 @@ from pipelines.errors import NotStored
 from pipelines.ports import Clock
 from pipelines.redis.commits import Word, moment
 from pipelines.redis.connection import RedisConnection
-from pipelines.redis.line import Line
+from pipelines.redis.line import PAUSES, Line
 from pipelines.redis.scripts import Script
 
 
@@ -17,10 +17,16 @@ class Keyspace:
     Scripts take the server's time, as machines differ; with ``clock``, in tests, that clock's.
     """
 
-    def __init__(self, connection: RedisConnection, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        connection: RedisConnection,
+        clock: Clock | None = None,
+        *,
+        pauses: Sequence[float] = PAUSES,
+    ) -> None:
         self.connection = connection
         self._clock = clock
-        self._line = Line(connection)
+        self._line = Line(connection, pauses)
         self._prefix = connection.key("")
         self._reading = 0
         self._closed = False

@@ -23,9 +23,9 @@ Word = str | bytes | int
 
 _GROUP_BYTES = 4 * 2**20
 _GROUP_CALLS = 256
-_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-"""Seconds between sending a group and sending it again: together far below the two minutes for
-which the server remembers a commit."""
+PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between sending a group and sending it again. With the time for an answer they are far
+below the two minutes for which the server remembers a commit."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,8 +60,10 @@ class Call:
 class Line:
     """One connection's worth of script calls, in order."""
 
-    def __init__(self, connection: RedisConnection) -> None:
+    def __init__(self, connection: RedisConnection, pauses: Sequence[float] = PAUSES) -> None:
+        """``pauses`` are those before each further attempt, after which it gives up."""
         self._connection = connection
+        self._pauses = pauses
         self._prefix = connection.key("")
         self._waiting: deque[Call] = deque()
         self._sender: asyncio.Task[None] | None = None
@@ -113,7 +115,7 @@ class Line:
 
     async def _settle(self, group: Sequence[Call]) -> None:
         """Give every call of the group its answer or its error."""
-        pauses = iter(_PAUSES)
+        pauses = iter(self._pauses)
         try:
             while group := [call for call in group if not call.answer.done()]:
                 try:

@@ -1,6 +1,7 @@
 """One factory an implementation; a new one is added here and passes everything beside it."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -11,6 +12,7 @@ from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.bus.open import open_bus
 from pipelines.redis.connection import RedisConnection
 from pipelines.redis.keyspace import Keyspace
+from pipelines.redis.line import PAUSES
 from pipelines.stores.backend import StorageBackend
 from pipelines.stores.memory import MemoryBackend
 from pipelines.stores.redis import RedisBackend
@@ -103,12 +105,14 @@ def redis(folder: Path, clock: VirtualClock, servers: Servers) -> Stores:
 
 
 def on_server(server: Server, clock: VirtualClock) -> Stores:
-    def make(clock: VirtualClock) -> StorageBackend:
-        keyspace = Keyspace(RedisConnection(server.url), clock)
-        clock.busy.append(lambda: keyspace.busy)
-        return RedisBackend(keyspace)
+    return Stores(make=lambda c: over(server.url, c), durable=True, clock=clock, server=server)
 
-    return Stores(make=make, durable=True, clock=clock, server=server)
+
+def over(url: str, clock: VirtualClock, pauses: Sequence[float] = PAUSES) -> RedisBackend:
+    """The storage at an address, on the test's time; the clock waits for its answers."""
+    keyspace = Keyspace(RedisConnection(url), clock, pauses=pauses)
+    clock.busy.append(lambda: keyspace.busy)
+    return RedisBackend(keyspace)
 
 
 @pytest.fixture
@@ -120,7 +124,21 @@ def clock() -> VirtualClock:
 async def stores(
     request: pytest.FixtureRequest, tmp_path: Path, clock: VirtualClock, servers: Servers
 ) -> AsyncIterator[Stores]:
-    stores: Stores = request.param(tmp_path, clock, servers)
+    async with closing(request.param(tmp_path, clock, servers)) as stores:
+        yield stores
+
+
+@pytest.fixture(params=[valkey, redis], ids=lambda make: make.__name__)
+async def shared(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: VirtualClock, servers: Servers
+) -> AsyncIterator[Stores]:
+    """Stores over one server, as several processes have them."""
+    async with closing(request.param(tmp_path, clock, servers)) as stores:
+        yield stores
+
+
+@asynccontextmanager
+async def closing(stores: Stores) -> AsyncIterator[Stores]:
     yield stores
     for backend in stores.opened:
         await backend.close()
