@@ -16,6 +16,8 @@ from pipelines.ports import FileText, Tree, TreeEntry
 
 MAX_FILES = 3000
 """What GitHub lists of a pull request at most."""
+MAX_COMPARED = 300
+"""What GitHub lists of two commits at most: https://docs.github.com/rest/commits/commits"""
 MAX_FILE_BYTES = 1024 * 1024
 _SPECIAL = frozenset({"120000", "160000"})
 _STATUSES = frozenset(status.value for status in FileStatus)
@@ -61,7 +63,8 @@ class GitHubReader:
                 file = _changed_file(parse(_ListedFile, raw, "a changed file"))
                 repeated += file.path in found
                 found[file.path] = file
-        whole = finished and len(found) < MAX_FILES
+        most = MAX_FILES if change.number is not None else MAX_COMPARED
+        whole = finished and len(found) < most
         if change.paths_complete:
             whole = whole and found.keys() >= set(change.paths)
         else:

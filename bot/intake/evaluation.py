@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bot.intake import configuration
+from bot.intake.pushes import with_paths
 from pipelines.config.builtin import BUILT_IN, with_command
 from pipelines.config.loader import Loaded
-from pipelines.config.matching import Match, workflows_for
+from pipelines.config.matching import Match, NoMatch, workflows_for
 from pipelines.config.plan import concurrency_group_of, environments_of, group_of, steps_of
 from pipelines.config.schema import ConductorFile
 from pipelines.model import (
@@ -94,8 +95,11 @@ class Evaluation:
             return Outcome(verdict, "The configuration in force has mistakes, so nothing runs.")
         seen = change.model_copy(update={"draft": False}) if asked else change
         file = offering(loaded.file, cause, seen)
-        answers = workflows_for(file, cause, seen)
-        matching = [answer.workflow for answer in answers if isinstance(answer, Match)]
+        matching, reasons = _matching(file, cause, seen)
+        listed, doubt = await with_paths(file, matching, cause, change, self._source)
+        if listed is not change:
+            change = listed
+            matching, reasons = _matching(file, cause, change)
         found, tenant = list(verdict), change.repository.tenant
         for name in matching:
             group = group_of(name, cause)
@@ -105,9 +109,10 @@ class Evaluation:
             twin = await self._twin(plan, trigger, change)
             started = twin or await changes.start(plan, trigger, change, config_sha(change))
             found.append(started)
-        reasons = [a.reason for a in found if not a.new and a.reason]
-        reasons += [] if matching else [getattr(answer, "reason", "") for answer in answers]
-        return Outcome(tuple(found), " ".join(dict.fromkeys(reasons)))
+        said = [a.reason for a in found if not a.new and a.reason]
+        said += [doubt] if matching and doubt else []
+        said += [] if matching else reasons
+        return Outcome(tuple(found), " ".join(dict.fromkeys(said)))
 
     async def rerun(
         self, changes: Changes, old: WorkflowRun, trigger: Trigger, change: Change
@@ -231,6 +236,13 @@ def plan_of(
         rerun_of=rerun_of,
         again=again,
     )
+
+
+def _matching(file: ConductorFile, cause: Trigger, change: Change) -> tuple[list[str], list[str]]:
+    """Return which workflows the cause starts, and why not the others."""
+    answers = workflows_for(file, cause, change)
+    matching = [answer.workflow for answer in answers if isinstance(answer, Match)]
+    return matching, [answer.reason for answer in answers if isinstance(answer, NoMatch)]
 
 
 def offering(file: ConductorFile, cause: Trigger, change: Change) -> ConductorFile:
