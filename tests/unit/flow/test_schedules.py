@@ -1,7 +1,5 @@
 """Schedules: learned from the default branch, fired once by one of many, forgotten in time."""
 
-import asyncio
-import json
 from collections import Counter
 from datetime import datetime, timedelta
 
@@ -11,10 +9,8 @@ from bot.deliveries.delivery import DeliveryStatus
 from bot.intake.schedules import PREFIX, REFRESH, ScheduleRecord, Schedules
 from pipelines.errors import Ignorable
 from pipelines.model import Change, PushTrigger, ScheduleTrigger, Trigger
-from pipelines.orchestration.bus.local import LocalBus
 from pipelines.ports import PATIENT, Batch, Write
-from pipelines.stores.memory import MemoryBackend
-from tests.support.clock import EPOCH, VirtualClock
+from tests.support.clock import EPOCH
 from tests.support.forge import ALICE, REPOSITORY, Forge, sha
 from tests.support.world import World
 
@@ -226,33 +222,6 @@ async def test_a_record_that_cannot_be_read_keeps_no_other_from_firing(world: Wo
     await world.store.commit(Batch(writes=[Write(f"{PREFIX}1/1", b"{}")]))
     await world.clock.advance(3600)
     assert await fired(world) == [EPOCH + HOUR]
-
-
-class Slow(MemoryBackend):
-    """A store that lets others go on between any two questions."""
-
-    async def commit(self, batch: Batch) -> None:
-        await asyncio.sleep(0)
-        await super().commit(batch)
-
-
-async def test_of_three_workers_that_look_at_once_one_fires() -> None:
-    clock = VirtualClock()
-    store = Slow(clock)
-    buses = [LocalBus(store, clock) for _ in range(3)]
-    workers = [Schedules(store, bus, clock) for bus in buses]
-    body = json.loads(
-        ScheduleRecord(repository=REPOSITORY, scheduled=(), read_at=EPOCH).model_dump_json()
-    )
-    body["scheduled"] = [{"workflow": "w", "cron": "0 * * * *", "fired": EPOCH.isoformat()}]
-    place = f"{PREFIX}{REPOSITORY.tenant}"
-    await store.commit(Batch(writes=[Write(place, json.dumps(body).encode())]))
-    for passed in range(3):
-        await clock.advance(3600)
-        await asyncio.gather(*(worker.sweep() for worker in workers))
-        assert len(await store.messages()) == passed + 1
-    for bus in buses:
-        await bus.close()
 
 
 async def test_a_crash_between_due_and_delivered_cannot_be() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.errors import Retryable
 from pipelines.model import Conclusion, RunState, Step, StepState, WorkflowRun
+from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.bus.local import LocalBus
 from pipelines.orchestration.changes import Changes, Plan
 from pipelines.orchestration.concurrency import waits_for_turn
@@ -35,9 +36,15 @@ STEPS = (Step(name="one", agent="review"), Step(name="two", agent="review", need
 class Office:
     """A coordinator of one process over a store that others may share."""
 
-    def __init__(self, store: StorageBackend, clock: VirtualClock, seed: int = 1) -> None:
+    def __init__(
+        self,
+        store: StorageBackend,
+        clock: VirtualClock,
+        seed: int = 1,
+        bus: MessageBus | None = None,
+    ) -> None:
         self.store, self.clock = store, clock
-        self.bus = LocalBus(store, clock)
+        self.bus = bus or LocalBus(store, clock)
         self.state = StateManager(store, self.bus, clock)
         self.tape = Tape(store)
         self.coordinator = Coordinator(
