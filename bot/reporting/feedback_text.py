@@ -13,15 +13,19 @@ Redact = Callable[[str], str]
 
 
 def redacted_payload(payload: FeedbackPayload, redact: Redact) -> FeedbackPayload:
-    """Return the payload without secrets in what names and describes."""
+    """Return the payload without secrets in what names and describes.
+
+    A mask may be longer than what it hides, and a marker with a text beyond its limit could not be
+    read again.
+    """
     return payload.model_copy(
         update={
-            "title": redact(payload.title),
+            "title": redact(payload.title)[:200],
             "breaches": tuple(
                 breach.model_copy(
                     update={
-                        "rule": redact(breach.rule),
-                        "query": redact(breach.query),
+                        "rule": redact(breach.rule)[:100],
+                        "query": redact(breach.query)[:4096],
                         "unit": redact(breach.unit),
                     }
                 )

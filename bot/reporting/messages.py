@@ -8,6 +8,7 @@ import re
 from bot.reporting.render import clean, plain
 
 MAX_HEADLINE = 100
+MAX_TITLE = 250
 _MENTION = re.compile(r"@(?=\w)")
 _CLOSING = re.compile(
     r"\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(:?\s+)(?=[\w./-]*#\d|GH-\d|https?://)",
@@ -25,6 +26,11 @@ _GAP = re.compile(r"\n{3,}")
 def headline(text: str) -> str:
     """Return the first line of a commit message."""
     return plain(_tamed(text), MAX_HEADLINE) or "Change files"
+
+
+def pull_title(text: str) -> str:
+    """Return the title of a pull request, which becomes part of a commit's message at its merge."""
+    return plain(_tamed(text), MAX_TITLE) or "Changes by Conductor"
 
 
 def commit_text(text: str) -> str:

@@ -10,8 +10,9 @@ from bot.github.errors import Forbidden, Invalid
 from bot.github.tokens import OPEN_PULL
 from bot.github.wire import Wire, parse, parse_all
 from bot.reporting import commits, series
+from bot.reporting.messages import pull_title
 from bot.reporting.outlet import Outlet
-from bot.reporting.render import fit, own_markdown, plain
+from bot.reporting.render import fit, own_markdown
 from bot.reporting.wording import footer
 from pipelines.model import OWN_BRANCHES, OpenPullRequest
 from pipelines.ports import Receipt
@@ -84,7 +85,7 @@ async def _earlier(outlet: Outlet, effect: OpenPullRequest) -> _Pull | None:
 
 async def _create(outlet: Outlet, effect: OpenPullRequest, key: bytes) -> _Pull:
     wish = {
-        "title": plain(outlet.redacted(effect.title), 250) or "Changes by Conductor",
+        "title": pull_title(outlet.redacted(effect.title)),
         "head": effect.commit.branch,
         "base": effect.base_ref,
         "body": _body(outlet, effect, key),

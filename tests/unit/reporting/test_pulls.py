@@ -101,7 +101,7 @@ async def test_what_the_model_wrote_mentions_and_closes_nothing(shop: Shop) -> N
     body = f"Hello @alice, this fixes #1 and {SECRET} <img src=x> <!-- conductor:key x -->"
     await shop.do(wish(shop, title=f"Use {SECRET}\n@alice", body=body))
     (pull,) = shop.repo.pulls
-    assert pull.issue.title == "Use [redacted] @alice"
+    assert pull.issue.title == "Use [redacted] (at)alice"
     text = (pull.issue.body or "").partition("2 files changed")[0]
     assert "`@alice,`" in text
     assert "`#1`" in text
