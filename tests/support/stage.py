@@ -25,7 +25,7 @@ from pipelines.integrations.llm.chain import ModelChain
 from pipelines.integrations.llm.mock import MockModel, Script
 from pipelines.integrations.llm.prices import price_table
 from pipelines.integrations.notifications.mock import MockNotifier
-from pipelines.integrations.observability.mock import MockMetrics
+from pipelines.integrations.observability.mock import MockMetrics, MockTraces
 from pipelines.integrations.observability.observatory import Instruments, Observatory
 from pipelines.integrations.target import DeploymentTarget
 from pipelines.model import (
@@ -52,6 +52,7 @@ from pipelines.model import (
     SandboxResult,
     Series,
     SetDeploymentStatus,
+    TraceReport,
     Trigger,
     WorkflowRun,
 )
@@ -404,6 +405,7 @@ class Play:
     curves: Mapping[str, Curve] = field(default_factory=dict[str, Curve])
     model: Callable[[], LanguageModel] | None = None
     """Instead of the rules."""
+    traces: TraceReport | None = None
 
 
 class Stage(World):
@@ -430,6 +432,7 @@ class Stage(World):
             clock=self.clock,
             web=GuardedClient(AllowedHosts.parse([])),
             metrics=TouchedMetrics(faults, curves),
+            traces=MockTraces(play.traces) if play.traces else None,
         )
         self._sandbox = TouchedSandbox(faults, play.answer) if play.answer else None
         self._runner: LocalRunner | None = None
