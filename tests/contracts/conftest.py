@@ -1,6 +1,6 @@
 """One factory an implementation; a new one is added here and passes everything beside it."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -138,7 +138,7 @@ async def shared(
 
 
 @asynccontextmanager
-async def closing(stores: Stores) -> AsyncIterator[Stores]:
+async def closing(stores: Stores) -> AsyncGenerator[Stores]:
     yield stores
     for backend in stores.opened:
         await backend.close()

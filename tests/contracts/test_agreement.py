@@ -1,21 +1,29 @@
-"""Random histories: a SQLite file, restarted at will, never differs from plain dictionaries."""
+"""Random histories: what is durable, restarted at will, never differs from plain dictionaries."""
 
 import asyncio
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from pipelines.errors import ConductorError
 from pipelines.ports import Append, Batch, Lease, Message, Write
 from pipelines.stores.backend import StorageBackend
 from pipelines.stores.memory import MemoryBackend
 from pipelines.stores.sqlite import SqliteBackend
+from tests.contracts.conftest import Servers, over
 from tests.contracts.make import lease, message
 from tests.support.clock import VirtualClock
+from tests.support.valkey import Server
 
 KEYS = ["a", "a/1", "a/2", "b", "b/%", "b/_"]
 LOGS = ["log", "log/2"]
@@ -56,18 +64,22 @@ batches = st.builds(
 
 
 class Agreement(RuleBasedStateMachine):
+    """With a SQLite file; below, with a server."""
+
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
         self.clock = VirtualClock()
-        self.path = Path(self.folder.name) / "conductor.db"
         self.plain = MemoryBackend(self.clock)
-        self.file = SqliteBackend(self.path, self.clock)
+        self.durable = self.open()
+
+    def open(self) -> StorageBackend:
+        return SqliteBackend(Path(self.folder.name) / "conductor.db", self.clock)
 
     @rule(batch=batches)
     def commit(self, batch: Batch) -> None:
-        assert self.attempt(self.plain, batch) == self.attempt(self.file, batch)
+        assert self.attempt(self.plain, batch) == self.attempt(self.durable, batch)
 
     def attempt(self, backend: StorageBackend, batch: Batch) -> str:
         try:
@@ -82,19 +94,19 @@ class Agreement(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        assert self.runner.run(self.plain.sweep()) == self.runner.run(self.file.sweep())
+        assert self.runner.run(self.plain.sweep()) == self.runner.run(self.durable.sweep())
 
     @rule()
     def restart(self) -> None:
-        self.runner.run(self.file.close())
-        self.file = SqliteBackend(self.path, self.clock)
+        self.runner.run(self.durable.close())
+        self.durable = self.open()
 
     @invariant()
     def both_hold_the_same(self) -> None:
-        assert self.runner.run(contents(self.plain)) == self.runner.run(contents(self.file))
+        assert self.runner.run(contents(self.plain)) == self.runner.run(contents(self.durable))
 
     def teardown(self) -> None:
-        self.runner.run(self.file.close())
+        self.runner.run(self.durable.close())
         self.runner.close()
         self.folder.cleanup()
 
@@ -109,10 +121,30 @@ async def contents(backend: StorageBackend) -> tuple[Any, ...]:
     )
 
 
-TestAgreement = Agreement.TestCase
-TestAgreement.settings = settings(
+class ServerAgreement(Agreement):
+    server: ClassVar[Server]
+
+    def __init__(self) -> None:
+        self.server.command("FLUSHALL")
+        super().__init__()
+
+    def open(self) -> StorageBackend:
+        return over(self.server.url, self.clock)
+
+
+SETTINGS = settings(
     max_examples=25,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+def test_a_file_agrees_with_dictionaries() -> None:
+    run_state_machine_as_test(Agreement, settings=SETTINGS)
+
+
+@pytest.mark.parametrize("kind", ["valkey", "redis"])
+def test_a_server_agrees_with_dictionaries(servers: Servers, kind: str) -> None:
+    ServerAgreement.server = servers.empty(kind)
+    run_state_machine_as_test(ServerAgreement, settings=SETTINGS)

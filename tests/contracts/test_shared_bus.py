@@ -1,7 +1,7 @@
 """Several processes on one server: each bus here stands for one of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,7 @@ STREAM = f"{TAG}:stream:1:deliveries"
 
 
 @asynccontextmanager
-async def process(shared: Stores, *, readable: int = 1) -> AsyncIterator[MessageBus]:
+async def process(shared: Stores, *, readable: int = 1) -> AsyncGenerator[MessageBus]:
     backend = shared.open()
     assert isinstance(backend, RedisBackend)
     name = f"worker-{len(shared.opened)}"
