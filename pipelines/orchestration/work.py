@@ -20,6 +20,9 @@ TIMERS = "timers"
 _URGENT = frozenset({"command", "check_run"})
 _PATIENT = frozenset({"schedule", "alert"})
 
+RECOVERED = "recovered"
+"""The action of a pull request that nobody touched: what was known of it was lost."""
+
 
 class Job(Frozen):
     """The body of a message: which run, and what of it."""
@@ -51,7 +54,8 @@ def priority_of(run: WorkflowRun) -> int:
     """What people wait for goes first, what a clock asked for goes last."""
     if run.trigger.kind in _URGENT:
         return URGENT
-    return PATIENT if run.trigger.kind in _PATIENT else USUAL
+    recovered = getattr(run.trigger, "action", "") == RECOVERED
+    return PATIENT if recovered or run.trigger.kind in _PATIENT else USUAL
 
 
 def messages_of(

@@ -36,13 +36,16 @@ from bot.simulator.state import (
 from bot.telemetry import Metrics, logging_to
 from bot.web.edge import Address, serving
 from bot.wiring import Services, services
+from bot.worker import Worker
 from pipelines.agents.runner import LocalRunner
 from pipelines.model import WorkflowRun
+from pipelines.ports import Ids
 from pipelines.system import SortableIds
 from tests.support.at_work import WatchedRunner
 from tests.support.clock import VirtualClock
 from tests.support.github_schema import SchemaChecker
 from tests.support.town_model import BROKEN_CART, CART, TownModel
+from tests.support.waiting import passing
 
 T = TypeVar("T")
 
@@ -87,7 +90,14 @@ class Town:
     agents: WatchedRunner
     beside_github: int = 0
     """Deliveries on record that GitHub did not send, less those that were lost with the store."""
+    github_repeats: bool = True
+    """Whether what was refused is sent again at once, which the real GitHub does not do."""
     running: "list[asyncio.Task[None]]" = field(default_factory=list["asyncio.Task[None]"])
+    me: AppIdentity = field(init=False)
+    worker: Worker = field(init=False)
+    house: AsyncExitStack = field(init=False)
+    """What ends when the process ends."""
+    rebuild: Callable[[], Coroutine[Any, Any, None]] = field(init=False)
 
     # --- what people do --------------------------------------------------------------------------
 
@@ -209,6 +219,23 @@ class Town:
         read = [Delivery.model_validate_json(stored.value) for stored in records]
         return {delivery.guid: delivery for delivery in read}
 
+    # --- the process -----------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """End the process: nothing is claimed any more, and what goes on may come to an end."""
+        self.worker.stop()
+        (running,) = self.running
+        self.running.clear()
+        await passing(self.clock, running)
+        await self.house.aclose()
+
+    async def restart(self, *, wiped: bool = False) -> None:
+        """Have another process begin, on what is stored or with ``wiped`` on nothing."""
+        await self.stop()
+        for file in self.database.parent.glob(f"{self.database.name}*") if wiped else ():
+            file.unlink()
+        await self.rebuild()
+
     # --- waiting ---------------------------------------------------------------------------------
 
     async def settled(self) -> None:
@@ -235,6 +262,8 @@ class Town:
 
     def _sent_again(self) -> bool:
         """Have GitHub repeat what was not stored in time: a busy machine may refuse with a 503."""
+        if not self.github_repeats:
+            return False
         newest = {delivery.guid: delivery for delivery in self.github.deliveries}
         refused = [one for one in newest.values() if one.status_code in (503, 504)]
         for delivery in refused:
@@ -311,26 +340,20 @@ async def running_town(folder: Path, **options: Any) -> AsyncGenerator[Town]:
         )
         model = TownModel(folder / "model.json", clock)
         agents = WatchedRunner(LocalRunner(lambda _: model, clock))
-        parts = await stack.enter_async_context(
-            services(
-                settings,
-                clock=clock,
-                ids=SortableIds(clock, random.Random(7)),
-                rng=random.Random(7),
-                redactor=redactor,
-                metrics=metrics,
-                runner=agents,
-            )
-        )
-        identity = await parts.github.identity()
-        me = AppIdentity(
-            app_id=identity.app_id,
-            bot_user_id=identity.bot_id,
-            slug=identity.slug,
-            marker_keys=settings.marker_keys,
-        )
-        address = await stack.enter_async_context(_web(settings, parts, metrics, me, clock))
-        app.app.webhook_url = f"{address}/webhooks/github"
+
+        ids = SortableIds(clock, random.Random(7))
+
+        async def build() -> Building:
+            return await _built(settings, clock, ids, redactor, metrics, agents)
+
+        async def rebuild() -> None:
+            building = await build()
+            town.services, town.address = building.services, building.address
+            app.app.webhook_url = f"{building.address}/webhooks/github"
+            await _begin(town, building)
+
+        built = await build()
+        app.app.webhook_url = f"{built.address}/webhooks/github"
         town = Town(
             github=github,
             clock=clock,
@@ -340,17 +363,19 @@ async def running_town(folder: Path, **options: Any) -> AsyncGenerator[Town]:
             app=app,
             repo=repo,
             installation=installation,
-            services=parts,
+            services=built.services,
             model=model,
             metrics=metrics,
             database=database,
-            address=address,
+            address=built.address,
             log=log,
             answering=answering,
             agents=agents,
         )
         github.calls.clear()
-        await stack.enter_async_context(_working(town, me))
+        town.rebuild = rebuild
+        stack.push_async_callback(_close, town)
+        await _begin(town, built)
         yield town
         await town.settled()
         await town.check_accounts()
@@ -399,14 +424,60 @@ async def _web(
         yield f"http://{address.host}:{address.port}"
 
 
-@asynccontextmanager
-async def _working(town: Town, me: AppIdentity) -> AsyncGenerator[None]:
-    """The worker, until the town closes."""
-    worker = town.services.worker(me)
-    running = asyncio.create_task(worker.run())
+@dataclass
+class Building:
+    """One process: its services, its web application, and who it is on GitHub."""
+
+    services: Services
+    address: str
+    identity: AppIdentity
+    house: AsyncExitStack
+
+
+async def _built(
+    settings: ConductorConfig,
+    clock: TownClock,
+    ids: Ids,
+    redactor: Redactor,
+    metrics: Metrics,
+    agents: WatchedRunner,
+) -> Building:
+    async with AsyncExitStack() as house:
+        parts = await house.enter_async_context(
+            services(
+                settings,
+                clock=clock,
+                ids=ids,
+                rng=random.Random(7),
+                redactor=redactor,
+                metrics=metrics,
+                runner=agents,
+            )
+        )
+        identity = await parts.github.identity()
+        me = AppIdentity(
+            app_id=identity.app_id,
+            bot_user_id=identity.bot_id,
+            slug=identity.slug,
+            marker_keys=settings.marker_keys,
+        )
+        address = await house.enter_async_context(_web(settings, parts, metrics, me, clock))
+        return Building(parts, address, me, house.pop_all())
+
+
+async def _begin(town: Town, building: Building) -> None:
+    """Have the worker work in this building until the town closes or the process ends."""
+    town.house, town.me = building.house, building.identity
+    town.worker = town.services.worker(building.identity)
+    running = asyncio.create_task(town.worker.run())
     town.running.append(running)
-    try:
-        yield
-    finally:
-        worker.stop()
-        await running
+    town.house.push_async_callback(_end, town, running)
+
+
+async def _close(town: Town) -> None:
+    await town.house.aclose()
+
+
+async def _end(town: Town, running: "asyncio.Task[None]") -> None:
+    town.worker.stop()
+    await running

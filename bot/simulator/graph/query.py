@@ -90,10 +90,24 @@ def repository_node(call: Call, repo: Repository) -> Json:
         "ref": one_ref,
         "object": one_object,
         "pullRequest": pull_request,
+        "pullRequests": _pulls(call, repo),
         "issue": issue,
         "issueOrPullRequest": issue_or_pull,
         "collaborators": _collaborators(call, repo),
     }
+
+
+def _pulls(call: Call, repo: Repository) -> Any:
+    def resolve(info: Info, states: list[str] | None = None, **window: Any) -> Json:
+        demand(call, repo, "pull_requests=read")
+        found = [
+            pulls.pull_request(call, repo, one)
+            for one in sorted(repo.pulls, key=lambda p: p.number)
+        ]
+        wanted = [one for one in found if states is None or one["state"] in states]
+        return connection(wanted, lambda one: one)(info, **window)
+
+    return resolve
 
 
 async def _revision(repo: Repository, expression: str) -> str | None:
