@@ -1,10 +1,13 @@
 """Where the primary is now: at its address, where Sentinels say, or where a cluster sent us."""
 
+import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.connection import (
+    AbstractConnection,
     Connection,
     SSLConnection,
     UnixDomainSocketConnection,
@@ -80,7 +83,38 @@ class Whereabouts:
         return (_text(found[0]), int(found[1])) if found else None
 
 
-class _Placed(Connection):
+class _Sending(AbstractConnection):
+    """Sends as redis-py does, but so that a cancellation is never lost.
+
+    There it is ``asyncio.wait_for``, which on Python 3.11 may return as if nobody had cancelled,
+    and takes a task for every command.
+    """
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        if check_health:
+            await self.check_health()
+        words = command.encode() if isinstance(command, str) else command
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                await self._send_packed_command([words] if isinstance(words, bytes) else words)
+        except BaseException as error:
+            await self.disconnect(nowait=True)
+            if isinstance(error, TimeoutError):
+                raise exceptions.TimeoutError("the server takes nothing") from None
+            if isinstance(error, OSError):
+                raise exceptions.ConnectionError(str(error)) from error
+            raise
+
+
+class _Local(_Sending, UnixDomainSocketConnection):
+    """A connection to a socket of this machine."""
+
+
+class _Placed(_Sending, Connection):
     """A connection that asks where to go each time it is made."""
 
     def __init__(self, *, whereabouts: Whereabouts, **arguments: Any) -> None:
@@ -112,7 +146,7 @@ async def _as_primary(connection: Any) -> None:
 def way(address: Address) -> dict[str, Any]:
     """Return the arguments by which redis-py's pool gets to an address."""
     if address.path:
-        return {"connection_class": UnixDomainSocketConnection, "path": address.path}
+        return {"connection_class": _Local, "path": address.path}
     arguments: dict[str, Any] = {"whereabouts": Whereabouts(address), "socket_keepalive": True}
     if address.service:
         arguments["redis_connect_func"] = _as_primary
