@@ -39,22 +39,20 @@ class Installations:
                 return f"Suspended; {stopped} runs cancelled."
             deleted = await self._purge(Scope(change.installation_id))
             return f"Uninstalled; {stopped} runs cancelled, {deleted} records deleted."
-        tenants = [f"{change.installation_id}/{number}" for number in change.removed]
-        stopped = sum([await self._stop(tenant, whole=True) for tenant in tenants])
+        removed = [f"{change.installation_id}/{number}/" for number in change.removed]
+        stopped = sum([await self._stop(under) for under in removed])
         scopes = [Scope(change.installation_id, number) for number in change.removed]
         deleted = sum([await self._purge(scope) for scope in scopes])
-        if tenants:
+        if removed:
             return f"Repositories removed; {stopped} runs cancelled, {deleted} records deleted."
         return "Nothing is kept for an installation in advance."
 
-    async def _stop(self, prefix: str, *, whole: bool = False) -> int:
+    async def _stop(self, under: str) -> int:
         count = 0
         event = CancelRequested(reason="The App was removed from the repository or suspended.")
-        async for run in self._state.live():
-            tenant = run.change.repository.tenant
-            if tenant == prefix if whole else tenant.startswith(prefix):
-                await self._coordinator.apply(tenant, run.id, event)
-                count += 1
+        async for run in self._state.live(under):
+            await self._coordinator.apply(run.change.repository.tenant, run.id, event)
+            count += 1
         return count
 
     async def _purge(self, scope: Scope) -> int:

@@ -89,9 +89,8 @@ class Coordinator:
 
         Answers to commands are left out: they are not work on the pull request.
         """
-        async for run in self._state.live():
-            here = run.change.repository.tenant == tenant and run.change.number == number
-            if here and run.workflow != ANSWERS:
+        async for run in self._state.live(f"{tenant}/"):
+            if run.change.number == number and run.workflow != ANSWERS:
                 yield run
 
     def agent_write(self, record: AgentRecord) -> Write:

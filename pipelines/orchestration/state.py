@@ -128,9 +128,9 @@ class StateManager:
         """Return a record that is not a run's own, for whoever knows its form."""
         return await self._backend.get(key)
 
-    async def live(self) -> AsyncIterator[WorkflowRun]:
-        """Yield every run that is not completed."""
-        async for _, mark in self._backend.scan(keys.LIVE):
+    async def live(self, under: str = "") -> AsyncIterator[WorkflowRun]:
+        """Yield every run that is not completed; of ``INSTALLATION/`` or ``TENANT/`` if given."""
+        async for _, mark in self._backend.scan(keys.LIVE + under):
             key = mark.value.decode()
             record = await self._backend.get(key)
             if record is not None:

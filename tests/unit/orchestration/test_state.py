@@ -199,6 +199,19 @@ async def test_live_runs_are_listed_until_they_complete(
     assert [run.id async for run in state.live()] == ["two"]
 
 
+async def test_live_runs_of_one_tenant_are_not_those_of_a_neighbour(
+    state: StateManager, clock: VirtualClock
+) -> None:
+    for installation, repository in ((7, 4), (7, 42), (71, 4)):
+        numbers = {"installation_id": installation, "id": repository}
+        repo = CHANGE.repository.model_copy(update=numbers)
+        here = CHANGE.model_copy(update={"repository": repo})
+        name = f"{installation}-{repository}"
+        await state.create(a_run(clock, name, group=name, change=here))
+    assert [run.id async for run in state.live("7/4/")] == ["7-4"]
+    assert [run.id async for run in state.live("7/")] == ["7-4", "7-42"]
+
+
 # --- groups --------------------------------------------------------------------------------------
 
 
