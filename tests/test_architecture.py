@@ -94,8 +94,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "sqlite3": ("pipelines.stores.sqlite",),
     "redis": ("pipelines.redis",),
     "yaml": (
-        "pipelines.config.loader",
         "pipelines.config.reader",
+        "pipelines.agents.syntax",
         "pipelines.agents.testdata.schemas.documents",
     ),
     "jsonschema": ("pipelines.agents.testdata.validation", "pipelines.agents.devops.schemas"),
