@@ -35,7 +35,12 @@ class GoogleHeaders:
                 self._credentials, _ = self._auth.default(scopes=_SCOPES)
             if not self._credentials.valid:
                 self._credentials.refresh(self._transport.Request())
-        except self._faults.TransportError as error:
-            raise Retryable("Google gave no token just now.", dependency="gcp") from error
         except self._faults.GoogleAuthError as error:
+            if error.retryable or isinstance(error, self._faults.TransportError):
+                raise Retryable("Google gave no token just now.", dependency="gcp") from error
             raise UserError(f"There are no usable Google credentials: {error}") from error
+        except (AttributeError, TypeError, ValueError) as error:
+            # The library takes for granted that a file of JSON is an object with texts in it.
+            raise UserError(
+                "There are no usable Google credentials: the file does not hold any."
+            ) from error
