@@ -10,6 +10,7 @@ from bot.events.triggers import trigger_of
 from bot.github.markers import Feedback, feedback_marker, provenance_marker
 from pipelines.model import (
     Breach,
+    FailedFix,
     FeedbackPayload,
     FeedbackTrigger,
     IssueTrigger,
@@ -39,10 +40,9 @@ def marker(
     key: bytes = KEY,
     repository: int = 9,
     number: int = 3,
-    occurrences: int = 1,
-    closed: bool = False,
+    **said: Any,
 ) -> str:
-    feedback = Feedback(payload=PAYLOAD, provenance=CHAIN, occurrences=occurrences, closed=closed)
+    feedback = Feedback(payload=PAYLOAD, provenance=CHAIN, **said)
     return feedback_marker(key, repository_id=repository, number=number, feedback=feedback)
 
 
@@ -67,6 +67,15 @@ def test_an_issue_that_was_reopened_asks_again() -> None:
     got = meaning("issues", issue(marker(occurrences=4), action="reopened"))
     assert isinstance(got, FeedbackTrigger)
     assert got.occurrences == 4
+
+
+def test_a_count_that_says_which_fix_did_not_help_asks_for_another() -> None:
+    fix = FailedFix(number=8, title="Mend it", paths=("shop/cart.py",), patch="+1")
+    got = meaning("issues", issue(marker(occurrences=2, failed=(fix,), asks=True)))
+    assert isinstance(got, FeedbackTrigger)
+    assert got.failed == (fix,)
+    given_up = issue(marker(occurrences=4, failed=(fix,), given_up=True))
+    assert isinstance(meaning("issues", given_up), Ignored)
 
 
 FORGERIES: dict[str, dict[str, Any]] = {

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.github.markers import (
+    MAX_FAILED,
     MAX_MARKER,
     Feedback,
     feedback_marker,
@@ -18,7 +19,7 @@ from bot.github.markers import (
     read_provenance,
     without_own,
 )
-from pipelines.model import Breach, FeedbackPayload, Provenance, Severity
+from pipelines.model import Breach, FailedFix, FeedbackPayload, Provenance, Severity
 from pipelines.redaction import redact
 from tests.support.clock import EPOCH
 
@@ -107,10 +108,15 @@ def test_what_does_not_fit_is_shortened_and_stays_readable() -> None:
         recommendations=tuple(endless[n * 100 :] for n in range(20)),
         suspected_paths=tuple(f"{n}/{endless}" for n in range(100)),
     )
-    body = marker(written=Feedback(payload=large, provenance=Provenance()))
+    fixes = tuple(
+        FailedFix(number=n, title=endless[:250], paths=(endless,) * 20, patch=(endless * 9)[:3000])
+        for n in range(1, MAX_FAILED + 1)
+    )
+    body = marker(written=Feedback(payload=large, provenance=Provenance(), failed=fixes))
     assert len(body) <= MAX_MARKER
     found = read(body)
     assert found
+    assert [fix.number for fix in found.failed] == [1, 2, 3, 4, 5]
     assert found.payload.fingerprint == large.fingerprint
     assert found.payload.breaches[0].observed == breaches[0].observed
 
