@@ -193,6 +193,11 @@ class Server:
         """A section of INFO."""
         return self.command("INFO", section, **credentials)
 
+    def setting(self, name: str) -> str:
+        """One of its settings as it is now."""
+        (value,) = self.command("CONFIG", "GET", name).values()
+        return value.decode() if isinstance(value, bytes) else value
+
     # how
 
     def _launch(self) -> bool:
