@@ -28,7 +28,16 @@ def version() -> None:
 
 def _register() -> None:
     """Add the commands; each module keeps its heavy imports inside its command."""
-    from bot.cli import configuration, data, demo, local, runs, server  # noqa: PLC0415  (breaks the cycle)
+    from bot.cli import (  # noqa: PLC0415  (breaks the cycle)
+        configuration,
+        data,
+        dead_letters,
+        deliveries,
+        demo,
+        local,
+        runs,
+        server,
+    )
 
     configuration.add_to(app)
     local.add_to(app)
@@ -36,6 +45,8 @@ def _register() -> None:
     demo.add_to(app)
     runs.add_to(app)
     data.add_to(app)
+    deliveries.add_to(app)
+    dead_letters.add_to(app)
 
 
 def main() -> NoReturn:

@@ -1,12 +1,11 @@
 """What ``conductor runs`` does: opens the store, finds the run, and says what is there."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import TypeVar
 
+from bot.cli.words import as_table, in_short, to_json
 from bot.settings import load_settings
 from pipelines.agents.registry import AGENTS
 from pipelines.errors import NotStored, UserError
@@ -124,7 +123,7 @@ def listing(limit: int, repository: str, *, live: bool, as_json: bool) -> str:
     """Return the newest runs as a table or as JSON."""
     found = _at_desk(lambda desk: desk.summaries(limit, repository, live=live))
     if as_json:
-        return _json([summary.model_dump(mode="json") for summary in found])
+        return to_json([summary.model_dump(mode="json") for summary in found])
     if not found:
         return "There are no such runs."
     rows = [
@@ -136,11 +135,11 @@ def listing(limit: int, repository: str, *, live: bool, as_json: bool) -> str:
             run.subject,
             run.head_sha[:10],
             f"${run.cost_usd:.4f}",
-            _short(run.created_at),
+            in_short(run.created_at),
         )
         for run in found
     ]
-    return _table(rows)
+    return as_table(rows)
 
 
 def details(name: str, *, as_json: bool) -> str:
@@ -148,12 +147,12 @@ def details(name: str, *, as_json: bool) -> str:
     run, results = _at_desk(lambda desk: _with_results(desk, name))
     if as_json:
         told = {step: result.model_dump(mode="json") for step, result in results.items()}
-        return _json({"run": run.model_dump(mode="json"), "results": told})
+        return to_json({"run": run.model_dump(mode="json"), "results": told})
     change, subject = run.change, run.trigger.subject
     lines = [
         f"{run.id}  {run.conclusion or run.state}",
         f"{change.repository.full_name}  {run.workflow}  {subject}  {change.head_sha[:10]}",
-        f"started {_short(run.created_at)}, last changed {_short(run.updated_at)}, "
+        f"started {in_short(run.created_at)}, last changed {in_short(run.updated_at)}, "
         f"cost ${run.usage.cost_usd:.4f}",
         *([run.reason] if run.reason else []),
         "",
@@ -192,7 +191,7 @@ def cancelled(name: str, reason: str, *, as_json: bool) -> str:
 
     run = _at_desk(cancelling, "cancel")
     if as_json:
-        return _json({"run": run.id, "conclusion": run.conclusion})
+        return to_json({"run": run.id, "conclusion": run.conclusion})
     return f"Run {run.id} is {run.conclusion}."
 
 
@@ -218,7 +217,7 @@ def retried(name: str, *, as_json: bool) -> str:
 
     run, new = _at_desk(retrying, "retry")
     if as_json:
-        return _json({"run": new, "rerun_of": run.id})
+        return to_json({"run": new, "rerun_of": run.id})
     return f"Run {new} does what {run.id} did; it begins when a server starts."
 
 
@@ -280,22 +279,3 @@ def _replay_lines(step: StepReplay) -> Sequence[str]:
         if not effect.same
     ]
     return lines
-
-
-# --- words ---------------------------------------------------------------------------------------
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=2)
-
-
-def _short(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
