@@ -2,7 +2,7 @@
 -- ARGV: now, '1' if this is sent again, the claim's id, the consumer, milliseconds of the lease,
 -- the most messages, the most leased at once of one tenant and of one installation ('' for no
 -- cap), then the shelves.
--- Answers {now, whether more could be claimed, {time of the next change or '' by shelf},
+-- Answers {now, whether more may be claimed, {time of the next change or '' by shelf},
 -- {body, attempts, number, ...}}.
 
 local now = time(ARGV[1])
@@ -13,14 +13,16 @@ local shelves = { unpack(ARGV, 9) }
 local PAGE = 500
 
 local leases = {}
+-- By shelf: when its next message comes due or its next lease runs out.
+local changes = {}
+local function changes_at(shelf, score)
+  score = tonumber(score)
+  if score and (changes[shelf] == nil or score < changes[shelf]) then changes[shelf] = score end
+end
+
 local function answer(more)
   local times = {}
-  for i, shelf in ipairs(shelves) do
-    local due = call('ZRANGE', delayed_of(shelf), 0, 0, 'WITHSCORES')[2]
-    local over = call('ZRANGE', held_of(shelf), 0, 0, 'WITHSCORES')[2]
-    if due and over then due = math.min(tonumber(due), tonumber(over)) end
-    times[i] = tonumber(due or over) or ''
-  end
+  for i, shelf in ipairs(shelves) do times[i] = changes[shelf] or '' end
   publish_bells()
   return { now, more and 1 or 0, times, leases }
 end
@@ -45,21 +47,33 @@ end
 
 -- Take back what its holder lost, and what has come due.
 
-for _, shelf in ipairs(shelves) do
-  for _, id in ipairs(call('ZRANGE', held_of(shelf), '-inf', now, 'BYSCORE', 'LIMIT', 0, PAGE)) do
-    local m = load_message(id)
-    unhold(m)
-    call('HDEL', message_of(id), 'until', 'entry', 'consumer')
-    make_ready(m)
-    -- A consumer whose last entry was taken from it is dead, or comes back with its next claim.
-    if #call('XPENDING', stream_of(shelf), GROUP, '-', '+', 1, m.consumer) == 0 then
-      call('XGROUP', 'DELCONSUMER', stream_of(shelf), GROUP, m.consumer)
-    end
+local function take_back(id)
+  local m = load_message(id)
+  unhold(m)
+  call('HDEL', message_of(id), 'until', 'entry', 'consumer')
+  make_ready(m)
+  -- A consumer whose last entry was taken from it is dead, or comes back with its next claim.
+  if #call('XPENDING', stream_of(m.shelf), GROUP, '-', '+', 1, m.consumer) == 0 then
+    call('XGROUP', 'DELCONSUMER', stream_of(m.shelf), GROUP, m.consumer)
   end
-  for _, id in ipairs(call('ZRANGE', delayed_of(shelf), '-inf', now, 'BYSCORE', 'LIMIT', 0, PAGE)) do
+end
+
+-- Do this with the members of a sorted set whose time has come, and note the next one's.
+local function ripen(shelf, key, act)
+  local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
+  if first[1] and tonumber(first[2]) <= now then
+    for _, id in ipairs(call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, PAGE)) do act(id) end
+    first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
+  end
+  changes_at(shelf, first[2])
+end
+
+for _, shelf in ipairs(shelves) do
+  ripen(shelf, held_of(shelf), take_back)
+  ripen(shelf, delayed_of(shelf), function(id)
     call('ZREM', delayed_of(shelf), id)
     make_ready(load_message(id))
-  end
+  end)
 end
 
 -- Whose turn is it?
@@ -112,6 +126,18 @@ local function next_tenant()
   return tenant
 end
 
+-- Also finds a stream of another type, before anything is changed.
+local enrolled = {}
+local function enroll(shelf)
+  if enrolled[shelf] then return end
+  enrolled[shelf] = true
+  local group = redis.pcall('XGROUP', 'CREATECONSUMER', stream_of(shelf), GROUP, consumer)
+  if type(group) == 'table' and group.err then
+    call('XGROUP', 'CREATE', stream_of(shelf), GROUP, '$', 'MKSTREAM')
+    call('SADD', P .. 'shelves', shelf)
+  end
+end
+
 -- The tenant's most urgent message on these shelves; its lanes here go to the end of their rings.
 local function take_from(tenant)
   local owner, lanes, best, urgency, from = owner_of(tenant), {}, nil, nil, nil
@@ -123,16 +149,12 @@ local function take_from(tenant)
       if not best or score < urgency then best, urgency, from = first[1], score, shelf end
     end
   end
-  -- Also finds a stream of another type, before anything is changed.
-  local group = redis.pcall('XGROUP', 'CREATECONSUMER', stream_of(from), GROUP, consumer)
-  if type(group) == 'table' and group.err then
-    call('XGROUP', 'CREATE', stream_of(from), GROUP, '$', 'MKSTREAM')
-    call('SADD', P .. 'shelves', from)
-  end
+  enroll(from)
   local m = load_message(best)
-  leave_lane(m)
+  local more = leave_lane(m)
   for _, shelf in ipairs(lanes) do
-    if call('ZADD', tenants_of(shelf, owner), 'XX', 'CH', next_turn(), tenant) == 1 then
+    if more or shelf ~= from then
+      call('ZADD', tenants_of(shelf, owner), next_turn(), tenant)
       mend_ring(shelf, owner)
     end
   end
@@ -141,28 +163,33 @@ end
 
 local handed = {}
 local function hand_out(m)
-  local key, owner = message_of(m.id), owner_of(m.tenant)
-  m.attempts = call('HINCRBY', key, 'attempts', 1)
+  local owner = owner_of(m.tenant)
+  m.attempts = m.attempts + 1
   local entry = call('XADD', stream_of(m.shelf), '*', 'id', m.id, 'claim', claim)
-  call('HSET', key, 'state', 'h', 'until', ends, 'entry', entry, 'consumer', consumer)
-  call('HDEL', key, 'due')
+  call('HSET', message_of(m.id), 'attempts', m.attempts, 'state', 'h', 'until', ends,
+    'entry', entry, 'consumer', consumer, 'due', '')
   call('ZADD', held_of(m.shelf), ends, m.id)
-  count(counts_of(m.shelf), 't' .. m.tenant, 1)
-  count(counts_of(m.shelf), 'i' .. owner, 1)
+  changes_at(m.shelf, ends)
   for _, field in ipairs({ 't' .. m.tenant, 'i' .. owner }) do
+    count(counts_of(m.shelf), field, 1)
     if leased[field] then leased[field] = leased[field] + 1 end
   end
   handed[m.shelf] = (handed[m.shelf] or 0) + 1
   lease_out(m)
 end
 
-local tenant = next_tenant()
-while tenant and limit > 0 do
+local more = false
+while limit > 0 do
+  local tenant = next_tenant()
+  if not tenant then break end
   hand_out(take_from(tenant))
   limit = limit - 1
-  tenant = next_tenant()
 end
 for shelf, number in pairs(handed) do
   call('XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', number, 'STREAMS', stream_of(shelf), '>')
 end
-return answer(tenant)
+-- What is left may be for nobody's caps; whoever is woken for it finds out.
+for _, shelf in ipairs(limit == 0 and shelves or {}) do
+  more = more or call('EXISTS', ring_of(shelf)) == 1
+end
+return answer(more)

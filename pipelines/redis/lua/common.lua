@@ -80,13 +80,14 @@ local function make_ready(m)
   end
 end
 
+-- Answers whether the lane has others.
 local function leave_lane(m)
   local lane, owner = lane_of(m.shelf, m.tenant), owner_of(m.tenant)
   call('ZREM', lane, m.id)
-  if call('EXISTS', lane) == 0 then
-    call('ZREM', tenants_of(m.shelf, owner), m.tenant)
-    mend_ring(m.shelf, owner)
-  end
+  if call('EXISTS', lane) == 1 then return true end
+  call('ZREM', tenants_of(m.shelf, owner), m.tenant)
+  mend_ring(m.shelf, owner)
+  return false
 end
 
 -- Make the message claimable as soon as it is due.
@@ -114,8 +115,11 @@ local function unhold(m)
   call('ZREM', held_of(m.shelf), m.id)
   count(counts_of(m.shelf), 't' .. m.tenant, -1)
   count(counts_of(m.shelf), 'i' .. owner_of(m.tenant), -1)
-  for _, shelf in ipairs(call('SMEMBERS', waited_for(m.shelf))) do ring_bell(shelf) end
-  call('DEL', waited_for(m.shelf))
+  local waiting = call('SMEMBERS', waited_for(m.shelf))
+  if waiting[1] then
+    for _, shelf in ipairs(waiting) do ring_bell(shelf) end
+    call('DEL', waited_for(m.shelf))
+  end
 end
 
 -- Take the message from wherever it is.
