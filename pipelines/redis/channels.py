@@ -42,7 +42,7 @@ class Channels:
     ) -> None:
         """``clock`` measures the pauses between attempts; answers are awaited in real time."""
         self._commands = connection
-        self._connection = connection.reader(0.0)
+        self._connection = connection.reader()
         self._clock = clock
         self._silence = silence
         self._ears: dict[str, list[Ear]] = {}

@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
@@ -67,18 +67,14 @@ class RedisConnection:
             **self.address.credentials.arguments,
             **arguments,
         )
-        self.client = Redis(connection_pool=self.pool)
-        """The bare client over the same pool; use it inside ``faults()``."""
 
     def key(self, *parts: str | int) -> str:
         """Return the key of these parts under the tag."""
         return ":".join((f"{{{self._tag}}}", *map(str, parts)))
 
-    def reader(self, block: float) -> "RedisConnection":
-        """Return a connection of its own for commands that wait up to ``block`` seconds."""
-        return RedisConnection(
-            self.address, tag=self._tag, timeout=self.timeout + block, connections=1
-        )
+    def reader(self) -> "RedisConnection":
+        """Return the way of one reader, which keeps its connection to itself."""
+        return RedisConnection(self.address, tag=self._tag, timeout=self.timeout, connections=1)
 
     async def ping(self) -> None:
         """Return if the server answers; raises NotStored."""
@@ -124,7 +120,7 @@ class RedisConnection:
 
     @contextlib.contextmanager
     def faults(self, *, sent: bool = True) -> Generator[None]:
-        """Raise NotStored for whatever the bare client raises inside; ``sent`` as in Unanswered."""
+        """Raise NotStored for whatever redis-py raises inside; ``sent`` as in ``translated``."""
         try:
             yield
         except FAULTS as error:

@@ -45,14 +45,6 @@ async def test_a_socket_serves_as_well(shared: Server) -> None:
     await connection.aclose()
 
 
-async def test_a_reader_may_wait_longer_than_the_timeout_of_commands(shared: Server) -> None:
-    connection = RedisConnection(shared.url, timeout=0.05)
-    reader = connection.reader(5.0)
-    assert await reader.do("BLPOP", connection.key("nothing"), 0.2) is None
-    await reader.aclose()
-    await connection.aclose()
-
-
 async def test_a_cancelled_command_leaves_nothing_for_the_next(connection: RedisConnection) -> None:
     waiting = asyncio.create_task(connection.do("BLPOP", connection.key("nothing"), 60))
     await asyncio.sleep(0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.valkey import binaries, eventually, running, watched
+from tests.support.valkey import binaries, running
 
 
 @pytest.fixture(params=sorted(binaries()))
@@ -27,9 +27,3 @@ def test_nothing_is_left_of_a_server(binary: Path) -> None:
     assert not folder.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-
-
-def test_sentinels_make_the_replica_the_primary(binary: Path) -> None:
-    with watched(binary) as service:
-        service.primary.kill()
-        eventually(lambda: service.replica.info("replication")["role"] == "master")
