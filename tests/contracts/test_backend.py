@@ -30,6 +30,16 @@ async def test_an_empty_value_is_a_record(backend: StorageBackend) -> None:
     assert await backend.get("a") == Versioned(b"", 1)
 
 
+async def test_the_largest_bodies_are_stored_side_by_side(backend: StorageBackend) -> None:
+    """GitHub sends up to 25 MB (https://docs.github.com/webhooks)."""
+    bodies = [bytes([n]) * 25_000_000 for n in (1, 2)]
+    batches = [put(f"body/{n}", body) for n, body in enumerate(bodies)]
+    await asyncio.gather(*map(backend.commit, batches))
+    async for key, record in backend.scan("body/"):
+        assert record.value == bodies[int(key[-1])]
+    assert len(await keys(backend, "body/")) == 2
+
+
 async def test_there_is_no_record_that_nobody_wrote(backend: StorageBackend) -> None:
     assert await backend.get("a") is None
 

@@ -89,18 +89,17 @@ for _, append in ipairs(appends) do
   call('XADD', log, string.format('%.0f-0', number + 1), 'item', append[3])
   call('XTRIM', log, 'MAXLEN', append[2])
 end
+local gone = {}
 for _, lease in ipairs(settled) do
   local m = lease.message
   withdraw(m)
   call('DEL', message_of(m.id))
   call('ZREM', P .. 'messages', m.id)
   count(P .. 'depth', queue_of(m.shelf), -1)
-  for _, message in ipairs(messages) do
-    if message[1] == m.id then message.before = nil end
-  end
+  gone[m.id] = true
 end
 for _, message in ipairs(messages) do
-  local before = message.before
+  local before = not gone[message[1]] and message.before or nil
   local number = call('HINCRBY', P .. 'counters', 'number', 1)
   local m = { id = message[1], shelf = message[2], tenant = message[3], priority = message[4],
     order = before and before.order or number, due = message[6] }
