@@ -154,3 +154,57 @@ class History:
 @pytest.mark.parametrize("seed", range(25))
 async def test_no_history_loses_or_doubles_a_message(stores: Stores, seed: int) -> None:
     await History(stores, seed).run(turns=200)
+
+
+class SharedHistory(History):
+    """The same with three processes on one server, one of which does each thing."""
+
+    def __init__(self, stores: Stores, seed: int) -> None:
+        super().__init__(stores, seed)
+        self.others = [stores.bus(stores.open()) for _ in range(2)]
+        self.holders: dict[str, MessageBus] = {}
+        """Which process has a lease: it alone can renew that."""
+
+    async def run(self, turns: int) -> None:
+        for bus in self.others:
+            await bus.start()
+        await super().run(turns)
+        for bus in self.others:
+            await bus.close()
+
+    def turn(self) -> None:
+        at = self.rng.randrange(2)
+        self.bus, self.others[at] = self.others[at], self.bus
+
+    async def put(self, identity: str) -> None:
+        self.turn()
+        await super().put(identity)
+
+    async def claim(self) -> None:
+        self.turn()
+        before = dict(self.held)
+        await super().claim()
+        for identity in self.held.keys() - before.keys():
+            self.holders[identity] = self.bus
+
+    async def renew(self) -> None:
+        for identity, (lease, _) in list(self.held.items())[:1]:
+            until = self.clock.monotonic() + 20
+            self.held[identity] = (await self.holders[identity].renew(lease, 20), until)
+
+    async def restart(self) -> None:
+        """A process gives back what it holds and ends, and another begins."""
+        self.turn()
+        for identity in [i for i, bus in self.holders.items() if bus is self.bus]:
+            del self.holders[identity]
+            if identity in self.held:
+                await self.bus.release(self.held[identity][0])
+                self.lose(identity)
+        await self.bus.close()
+        self.bus = self.stores.bus(self.stores.open())
+        await self.bus.start()
+
+
+@pytest.mark.parametrize("seed", range(15))
+async def test_no_history_of_several_processes_does_either(shared: Stores, seed: int) -> None:
+    await SharedHistory(shared, seed).run(turns=200)
