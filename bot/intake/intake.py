@@ -20,6 +20,7 @@ from bot.events.filters import AppIdentity, Ignored
 from bot.events.installations import InstallationChanged
 from bot.events.triggers import trigger_of
 from bot.intake.alerts import Repositories, alert_trigger
+from bot.intake.bodiless import ended
 from bot.intake.evaluation import Evaluation, Outcome, as_pull_request
 from bot.intake.installations import Installations
 from bot.intake.learning import History, is_own_fix, of_ending, of_push
@@ -121,7 +122,8 @@ class Intake:
         """Record that the delivery was given up, and show it where it can be seen."""
         stored = await self._stored(lease)
         if stored is None:
-            await self._coordinator.settle(lease)
+            gone = await ended(self._store, lease, self._clock)
+            await self._coordinator.settle(lease, writes=gone)
             return
         trigger = self._meaning(stored)
         buried = remains(lease, decision, self._clock)
@@ -142,7 +144,8 @@ class Intake:
         stored = await self._stored(lease)
         if stored is None:
             log.warning("message without a delivery", message_id=lease.message.id)
-            await self._coordinator.settle(lease)
+            gone = await ended(self._store, lease, self._clock)
+            await self._coordinator.settle(lease, writes=gone)
             return
         meaning = self._meaning(stored)
         _bind(stored.delivery, meaning)

@@ -11,6 +11,7 @@ from bot.deliveries.delivery import Delivery, DeliveryStatus, body_key, delivery
 from bot.deliveries.inbox import REMEMBERED_SECONDS
 from bot.events.filters import AppIdentity, Ignored
 from bot.events.own import followed_change
+from bot.intake.bodiless import ended
 from bot.intake.evaluation import Evaluation, as_pull_request
 from pipelines.errors import Ignorable
 from pipelines.model import Change, PullRequestTrigger, Repository
@@ -92,7 +93,8 @@ class Recovery:
         """Record that it was given up; the next walk takes it up again."""
         stored = await self._stored(lease)
         if stored is None:
-            await self._coordinator.settle(lease)
+            gone = await ended(self._store, lease, self._clock)
+            await self._coordinator.settle(lease, writes=gone)
             return
         ignored = decision.action in (Action.IGNORE, Action.DROP)
         dead = decision.action in (Action.DEAD_LETTER, Action.OUR_FAULT)
@@ -105,7 +107,8 @@ class Recovery:
         stored = await self._stored(lease)
         if stored is None:
             log.warning("message without a delivery", message_id=lease.message.id)
-            await self._coordinator.settle(lease)
+            gone = await ended(self._store, lease, self._clock)
+            await self._coordinator.settle(lease, writes=gone)
             return
         log_keys.bind(stored.trigger.repository, stored.trigger.number)
         await self._end_lost_checks(stored.trigger)

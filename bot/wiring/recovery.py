@@ -14,6 +14,7 @@ from bot.reporting.lost_checks import LostChecks
 from bot.worker import Lane, Sweep
 from pipelines.orchestration.assembly import Orchestration
 from pipelines.orchestration.bus.base import MessageBus
+from pipelines.orchestration.overdue import Overdue
 from pipelines.ports import Clock
 from pipelines.stores.backend import StorageBackend
 
@@ -51,6 +52,7 @@ def recoveries(
         identity=identity,
     )
     sweeper = Sweeper(HookDeliveries(github.app), store, clock)
+    overdue = Overdue(parts.state, bus, clock)
     convergence = Convergence(Census(github), store, bus, clock)
     return Recoveries(
         handler=handler,
@@ -58,5 +60,6 @@ def recoveries(
         sweeps=(
             Sweep("missed deliveries", SWEEP_SECONDS, sweeper.sweep),
             Sweep("lost pull requests", SWEEP_SECONDS, convergence.sweep),
+            Sweep("overdue reports", SWEEP_SECONDS, overdue.sweep),
         ),
     )

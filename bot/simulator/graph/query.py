@@ -90,11 +90,14 @@ def repository_node(call: Call, repo: Repository) -> Json:
         "ref": one_ref,
         "object": one_object,
         "pullRequest": pull_request,
-        "pullRequests": _pulls(call, repo),
         "issue": issue,
         "issueOrPullRequest": issue_or_pull,
-        "collaborators": _collaborators(call, repo),
+        **_lists(call, repo),
     }
+
+
+def _lists(call: Call, repo: Repository) -> Json:
+    return {"collaborators": _collaborators(call, repo), "pullRequests": _pulls(call, repo)}
 
 
 def _pulls(call: Call, repo: Repository) -> Any:
