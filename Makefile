@@ -37,6 +37,12 @@ node_modules/.peers: .ci/peers.npm
 	@.peers/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/peers.pip
 	@touch $@
 
+# Engines to be measured beside ours; they need other versions of what we need.
+.bench/.done: .ci/bench.pip
+	@$(PYTHON) -m venv .bench
+	@.bench/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/bench.pip
+	@touch $@
+
 demo: $(VENV)/.runtime ## See the whole main job on this machine: no key, no account, no server
 	@$(BIN)/conductor demo $(ARGS)
 
@@ -46,7 +52,7 @@ test: $(VENV)/.dev ## Run the whole test suite
 integration: $(VENV)/.models node_modules/.peers .peers/.done ## Check against real peers: GitHub's descriptions, a model, an engine, a cloud
 	$(BIN)/python -m pytest -q -m integration $(ARGS)
 
-bench: $(VENV)/.dev ## Measure: acknowledgement, engine, storage, imports, memory
+bench: $(VENV)/.dev .bench/.done ## Measure: acknowledgement, engine, runs beside peers, storage, imports, memory
 	$(BIN)/python -m benchmarks
 
 lint: $(VENV)/.dev ## Check style
@@ -61,4 +67,4 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format .
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .peers node_modules .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .peers .bench node_modules .pytest_cache .ruff_cache .hypothesis

@@ -3,14 +3,16 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import acknowledgement, calls, engine, fairness, footprint
+from benchmarks import acknowledgement, calls, engine, fairness, footprint, limits, runs
 
 BENCHMARKS: Mapping[str, Callable[[Sequence[str]], None]] = {
     "acknowledgement": acknowledgement.main,
     "engine": engine.main,
     "footprint": footprint.main,
     "calls": calls.main,
+    "limits": limits.main,
     "fairness": fairness.main,
+    "runs": runs.main,
 }
 
 

@@ -10,6 +10,7 @@ QUICK = {
     "footprint": ("--repeats", "1", "--seconds", "0.2"),
     "calls": (),
     "limits": ("--seconds", "0.05"),
+    "runs": ("--serial", "2", "--seconds", "0.1", "--only", "1 worker"),
     "fairness": ("--queued", "50", "--starts", "3", "--task", "0.01", "--url", "memory://"),
 }
 SHOWN = {
@@ -18,6 +19,7 @@ SHOWN = {
     "footprint": ("bot.cli.serving", "resident, idle", "agents' process"),
     "calls": ("POST /graphql", "together"),
     "limits": ("this process", "Valkey", "a comment"),
+    "runs": ("floor, Redis", "Conductor, Redis, 1 worker", "x floor"),
     "fairness": ("memory", "p95 ms"),
 }
 

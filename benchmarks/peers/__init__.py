@@ -1,0 +1,1 @@
+"""Other engines, each used as its documentation says; they run in an environment of theirs."""
