@@ -9,12 +9,11 @@ from pydantic import ValidationError
 
 from bot.deliveries.delivery import Delivery, DeliveryStatus, body_key, delivery_key
 from bot.deliveries.inbox import REMEMBERED_SECONDS
-from bot.events.filters import AppIdentity, Ignored
-from bot.events.own import followed_change
+from bot.events.filters import AppIdentity
 from bot.intake.bodiless import ended
 from bot.intake.evaluation import Evaluation, as_pull_request
 from pipelines.errors import Ignorable
-from pipelines.model import Change, PullRequestTrigger, Repository
+from pipelines.model import Change, Provenance, PullRequestTrigger, Repository
 from pipelines.orchestration import log_keys
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.changes import Changes
@@ -152,14 +151,13 @@ class Recovery:
         return _Ending(status, outcome.reason, ids)
 
     def _followed(self, trigger: PullRequestTrigger, change: Change) -> PullRequestTrigger:
-        """Return the trigger, for a pull request of our own with the chain that it belongs to."""
+        """Return the trigger; on a pull request of our own it is one link beyond a person's.
+
+        How long its chain was went with the store: only we could have opened it, so it is ours.
+        """
         if change.author is None or change.author.id != self._identity.bot_user_id:
             return trigger
-        pushed = as_pull_request(trigger, change)
-        followed = followed_change(pushed, change.body, self._identity)
-        if isinstance(followed, Ignored):
-            raise Ignorable(followed.reason)
-        return trigger.model_copy(update={"provenance": followed.provenance})
+        return trigger.model_copy(update={"provenance": Provenance(depth=1)})
 
     async def _turnstile(self, trigger: PullRequestTrigger) -> Write:
         """Return the write that holds only if nobody started anything here since now."""

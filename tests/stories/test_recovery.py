@@ -20,10 +20,10 @@ from bot.worker import Worker
 from pipelines.orchestration.dispatch import Dispatcher
 from tests.support.accounting import assert_balanced
 from tests.support.town import Town, running_town
-from tests.support.town_model import answers, finding
+from tests.support.town_model import BROKEN_CART, GUARD, answers, codes, finding
 from tests.support.waiting import passing
 
-SEEDS = range(int(os.environ.get("CONDUCTOR_RECOVERY_SEEDS", "6")))
+SEEDS = range(int(os.environ.get("CONDUCTOR_RECOVERY_SEEDS", "4")))
 """How many moments of loss are tried; hundreds in the long mode."""
 SEEN = answers(finding(), contains=["+     return sum(prices) / len(prices)"])
 
@@ -129,11 +129,12 @@ async def stopped(town: Town) -> None:
     """Return when the worker was stopped, or has nothing more to do."""
     (running,) = town.running
     async with asyncio.timeout(30):
-        while not running.done() and not await town._at_rest():
-            await asyncio.wait({running}, timeout=0.001)
+        while not running.done():
             await town._quiet()
-            if not running.done():
-                await town.clock.pass_to_next()
+            depth = await town.services.bus.depth()
+            if not any(count for queue, count in depth.items() if queue != "timers"):
+                return
+            await town.clock.pass_to_next()
 
 
 def posts(path: str) -> Callable[[Exchange], bool]:
@@ -181,6 +182,40 @@ def after(count: int) -> Callable[[Exchange], bool]:
     """Whether so many requests were answered."""
     numbers = itertools.count(1)
     return lambda _: next(numbers) >= count
+
+
+CONFIG = """\
+version: 1
+workflows:
+  pull-request:
+    on: { pull_request: {} }
+    steps: { review: { agent: review } }
+  ask:
+    on: { issues: { labels: [conductor] } }
+    steps: { fix: { agent: coding } }
+"""
+
+
+async def test_a_fix_that_is_being_reviewed_is_proposed_and_reviewed_once(
+    town: Town, rescue: Rescue
+) -> None:
+    await town.push({".conductor.yml": CONFIG, "shop/cart.py": BROKEN_CART}, "main")
+    await town.settled()
+    town.model.script(*codes(GUARD), answers())
+    stopping_at(town, lambda _: proposed(town))
+    town.github.open_issue(town.repo, town.ada, "Empty carts crash", "", ["conductor"])
+    await stopped(town)
+    (pull,) = town.pull_requests()
+    assert not done(town, pull)
+    await rescue.lose_everything()
+    await rescue.recovered(pull)
+    assert town.pull_requests() == [pull]
+    assert len(town.reviews(pull)) <= 1
+    assert town.step(pull.head_sha, "review").conclusion == "success"
+
+
+def proposed(town: Town) -> bool:
+    return bool(town.pull_requests())
 
 
 async def test_what_is_finished_is_left_alone_after_a_loss(town: Town, rescue: Rescue) -> None:
