@@ -78,7 +78,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bot.worker": ("pipelines", "bot.events", "bot.commands", "bot.deliveries", "bot.telemetry"),
     "bot.intake": ("pipelines", "bot.events", "bot.commands", "bot.deliveries", "bot.telemetry"),
     "bot.intake.convergence": ("bot.github.census", "bot.deliveries", "bot.intake", "pipelines"),
-    "bot.intake.convergence": ("bot.github.census", "bot.deliveries", "bot.intake", "pipelines"),
     "bot.wiring": ("pipelines", "bot"),
     "bot.cli": ("pipelines", "bot"),
     "bot.__main__": ("bot.cli",),
