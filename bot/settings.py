@@ -138,19 +138,19 @@ class ConductorConfig(BaseSettings):
             raise ValueError("set GITHUB_PRIVATE_KEY or GITHUB_PRIVATE_KEY_PATH, not both")
         return self
 
-    @property
-    def repository_cap(self) -> int:
+    def repository_cap(self, workers: int = 1) -> int:
         """How many agents one repository may have at work; without a setting three in four.
 
         What is left over is where another repository starts at once, however long the tasks of
         the first one take.
         """
-        return self.conductor_concurrency_per_repository or _share(self.conductor_concurrency, 4)
+        slots = workers * self.conductor_concurrency
+        return self.conductor_concurrency_per_repository or _share(slots, 4)
 
-    @property
-    def installation_cap(self) -> int:
+    def installation_cap(self, workers: int = 1) -> int:
         """How many agents one installation may have at work; without a setting seven in eight."""
-        return self.conductor_concurrency_per_installation or _share(self.conductor_concurrency, 8)
+        slots = workers * self.conductor_concurrency
+        return self.conductor_concurrency_per_installation or _share(slots, 8)
 
     @property
     def listen_host(self) -> str:

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 
 from pipelines.errors import ConductorError, UserError
 from pipelines.model import Frozen
-from pipelines.orchestration.bus.base import MessageBus
+from pipelines.orchestration.bus.base import Caps, MessageBus
 from pipelines.orchestration.leases import LEASE_SECONDS
 from pipelines.orchestration.work import postponed
 from pipelines.ports import Batch, Clock, Lease, Write
@@ -37,6 +37,10 @@ class Heartbeat(Frozen):
     at: AwareDatetime
 
 
+FleetCaps = Callable[[int], Caps]
+"""Returns the caps for so many workers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
     """Queues that share slots; long work in one lane never delays another lane."""
@@ -44,6 +48,8 @@ class Lane:
     name: str
     queues: tuple[str, ...]
     slots: int
+    caps: FleetCaps | None = None
+    """What one tenant may have of it over all workers; None for as much as there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,8 @@ class Worker:
         self._listener = listener
         self._stopping = asyncio.Event()
         self._running: dict[asyncio.Task[None], Lease] = {}
+        self._fleet = 1
+        """How many workers there are, as of the last sign of life."""
 
     def stop(self) -> None:
         """Claim nothing more; ``run`` returns when what is under way is finished or given back."""
@@ -128,6 +136,7 @@ class Worker:
                     limit=lane.slots - len(mine),
                     wait=CLAIM_SECONDS,
                     lease=LEASE_SECONDS,
+                    caps=lane.caps(self._fleet) if lane.caps else None,
                 )
             except ConductorError as error:
                 log.warning("claim failed", lane=lane.name, error=str(error))
@@ -195,11 +204,17 @@ class Worker:
                 ]
             )
         )
+        self._fleet = await fleet(self._store)
+
+
+async def fleet(store: StorageBackend) -> int:
+    """Return how many workers gave a sign of life lately."""
+    return len([name async for name, _ in store.scan(f"{HEARTBEATS}/")])
 
 
 async def check_heartbeat(store: StorageBackend) -> None:
     """Return if a worker gave a sign of life lately; raises UserError if none did."""
-    async for _ in store.scan(f"{HEARTBEATS}/"):
+    if await fleet(store):
         return
     raise UserError("No worker is running; start one with `conductor worker`.")
 

@@ -15,6 +15,7 @@ import uvloop
 from aiohttp import web
 
 from bot.deliveries.inbox import Inbox, Triaged
+from bot.deliveries.pressure import Pressure
 from bot.deliveries.signature import SignatureVerifier
 from bot.events.decoding import decode
 from bot.events.filters import AppIdentity, Ignored
@@ -85,10 +86,12 @@ def run_forever(role: Role) -> None:
 async def serve(process: Process) -> None:
     """Receive deliveries and work on them, in one process."""
     async with _services(process) as parts:
-        triage = Triage()
-        app = application(process.settings, parts, process.metrics, triage, process.clock)
+        triage, pressure = Triage(), _pressure(process, parts)
+        app = application(
+            process.settings, parts, process.metrics, triage, process.clock, pressure=pressure
+        )
         async with _counting(parts.bus, process.metrics):
-            async with _listening(app, process.settings.port, process):
+            async with pressure.watching(), _listening(app, process.settings.port, process):
                 working = asyncio.create_task(_work(process, parts, triage))
                 await _first(working, process.stopping)
             await working
@@ -99,11 +102,15 @@ async def receive(process: Process) -> None:
     settings, clock = process.settings, process.clock
     _shared(settings)
     async with frontage(
-        settings, clock=clock, redactor=process.redactor, metrics=process.metrics
+        settings,
+        clock=clock,
+        ids=SortableIds(clock),
+        redactor=process.redactor,
+        metrics=process.metrics,
     ) as parts:
-        triage = Triage()
-        app = application(settings, parts, process.metrics, triage, clock)
-        async with _listening(app, settings.port, process):
+        triage, pressure = Triage(), _pressure(process, parts)
+        app = application(settings, parts, process.metrics, triage, clock, pressure=pressure)
+        async with pressure.watching(), _listening(app, settings.port, process):
             triage.identity = await _introduced(process, parts.github)
             await process.stopping.wait()
 
@@ -165,6 +172,17 @@ def _id(part: object) -> str:
     return str(number) if type(number) is int and 0 <= number < 1 << 63 else "0"
 
 
+def _pressure(process: Process, parts: Frontage) -> Pressure:
+    settings = process.settings
+    return Pressure(
+        parts.bus.depth,
+        parts.store.fullness,
+        process.clock,
+        limit=settings.conductor_backlog,
+        limit_bytes=settings.conductor_backlog_mib << 20,
+    )
+
+
 def _services(process: Process) -> AbstractAsyncContextManager[Services]:
     return services(
         process.settings,
@@ -219,16 +237,24 @@ async def _first(working: "asyncio.Task[Any]", stopping: asyncio.Event) -> None:
 
 
 def application(
-    settings: ConductorConfig, parts: Frontage, metrics: Metrics, triage: Triage, clock: Clock
+    settings: ConductorConfig,
+    parts: Frontage,
+    metrics: Metrics,
+    triage: Triage,
+    clock: Clock,
+    *,
+    pressure: Pressure | None = None,
 ) -> web.Application:
-    """Return the web application over these services."""
+    """Return the web application over these services, which takes in what ``pressure`` allows."""
     secret = settings.github_webhook_secret
     assert secret is not None, "frontage() has checked that it is set"
     verifier = SignatureVerifier(secret, settings.github_webhook_secret_previous)
     journal = BusJournal(parts.store, parts.bus)
-    webhook = GitHubWebhook(verifier, Inbox(journal, clock, triage), metrics, clock)
+    webhook = GitHubWebhook(verifier, Inbox(journal, clock, triage, pressure), metrics, clock)
     alerts = AlertmanagerWebhook(
-        settings.conductor_alerts_token, Inbox(journal, clock, triage_alerts), metrics
+        settings.conductor_alerts_token,
+        Inbox(journal, clock, triage_alerts, pressure),
+        metrics,
     )
     return create_app(webhook, alerts, health(parts, metrics))
 

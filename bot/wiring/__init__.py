@@ -15,8 +15,10 @@ from bot.events.filters import AppIdentity
 from bot.github.gateway import GitHub
 from bot.github.permissions import PermissionChecker
 from bot.github.source import GitHubSource
+from bot.github.throttle import Ledger
 from bot.github.transport import http_client
 from bot.intake import build_intake
+from bot.intake.schedules import Schedules
 from bot.redactor import Redactor
 from bot.reporting.publisher import GitHubReporter
 from bot.settings import ConductorConfig
@@ -30,14 +32,15 @@ from bot.wiring.instruments import (
     observatories,
     sandboxes,
 )
-from bot.worker import Lane, Sweep, Worker
+from bot.wiring.sharing import fleet_caps, shared_ledger
+from bot.worker import FleetCaps, Lane, Sweep, Worker
 from pipelines.agents.process import ProcessRunner
 from pipelines.errors import UserError
 from pipelines.integrations.llm.chain import CallRecord
 from pipelines.integrations.llm.factory import ProviderSettings
 from pipelines.orchestration.assembly import Orchestration, Outside, orchestrate
 from pipelines.orchestration.bus.base import MessageBus
-from pipelines.orchestration.bus.local import LocalBus
+from pipelines.orchestration.bus.open import open_bus
 from pipelines.orchestration.dispatch import Dispatcher
 from pipelines.orchestration.work import EFFECTS, REPORTS, TIMERS
 from pipelines.ports import AgentRunner, Clock, Ids, Rng
@@ -64,6 +67,8 @@ class Frontage:
     bus: MessageBus
     github: GitHub
     """For asking who we are; a process that only receives writes nothing to GitHub."""
+    name: str
+    """Of this process, and of no other that runs at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +91,23 @@ class Doorway:
 
 @asynccontextmanager
 async def frontage(
-    settings: ConductorConfig, *, clock: Clock, redactor: Redactor, metrics: Metrics
+    settings: ConductorConfig, *, clock: Clock, ids: Ids, redactor: Redactor, metrics: Metrics
 ) -> AsyncGenerator[Frontage]:
     """Open what a process needs that only receives, and close it again in order."""
     _app(settings)  # what is missing is said before anything is opened
+    name = f"{socket.gethostname()}/{os.getpid()}/{ids()[-8:]}"
     async with AsyncExitStack() as opened:
         store = open_backend(settings.conductor_storage_url, clock)
         opened.push_async_callback(store.close)
+        ledger = await shared_ledger(store)
         http = http_client()
         opened.push_async_callback(http.aclose)
-        bus = LocalBus(store, clock)
+        bus = open_bus(store, clock, name)
         opened.push_async_callback(bus.close)
         await bus.start()
-        yield Frontage(store, bus, _github(settings, http, clock, redactor, metrics))
+        yield Frontage(
+            store, bus, _github(settings, http, clock, redactor, metrics, ledger=ledger), name
+        )
 
 
 @asynccontextmanager
@@ -118,7 +127,7 @@ async def services(
     """
     async with AsyncExitStack() as opened:
         front = await opened.enter_async_context(
-            frontage(settings, clock=clock, redactor=redactor, metrics=metrics)
+            frontage(settings, clock=clock, ids=ids, redactor=redactor, metrics=metrics)
         )
         store, bus, github = front.store, front.bus, front.github
         agents = runner or _agent_process(settings, clock, redactor, metrics)
@@ -139,7 +148,7 @@ async def services(
             clock=clock,
             ids=ids,
             rng=rng,
-            worker=f"{socket.gethostname()}/{os.getpid()}",
+            worker=front.name,
             day_budget_usd=settings.conductor_budget_usd_per_day,
             sandboxes=choice.strongest,
             builders=choice.builder,
@@ -154,6 +163,7 @@ async def services(
             store=store,
             bus=bus,
             github=github,
+            name=front.name,
             orchestration=parts,
             worker=lambda me: _worker(settings, outside, parts, doorway, me),
         )
@@ -165,6 +175,8 @@ def _github(
     clock: Clock,
     redactor: Redactor,
     metrics: Metrics,
+    *,
+    ledger: Ledger | None,
 ) -> GitHub:
     app_id, key = _app(settings)
     return GitHub(
@@ -176,6 +188,7 @@ def _github(
         version=__version__,
         register_secret=redactor.add,
         on_request=_github_metrics(metrics),
+        ledger=ledger,
     )
 
 
@@ -222,13 +235,16 @@ def _worker(
         lanes=(
             Lane("deliveries", (DELIVERIES,), 4),
             Lane("publishing", (EFFECTS, REPORTS, TIMERS), 8),
-            *agent_lanes(parts.coordinator.queues, settings.conductor_concurrency),
+            *agent_lanes(
+                parts.coordinator.queues, settings.conductor_concurrency, fleet_caps(settings)
+            ),
         ),
         dispatcher=dispatcher,
         bus=outside.bus,
         store=outside.store,
         clock=outside.clock,
         sweeps=(
+            Sweep("schedules", SWEEP_SECONDS, _schedules(outside).sweep),
             Sweep("deadlines", SWEEP_SECONDS, parts.coordinator.tick_all),
             Sweep("deployments left", SWEEP_SECONDS, parts.tidying.sweep),
             Sweep("expired records", SWEEP_SECONDS, outside.store.sweep),
@@ -239,7 +255,13 @@ def _worker(
     )
 
 
-def agent_lanes(queues: Sequence[str], concurrency: int) -> tuple[Lane, ...]:
+def _schedules(outside: Outside) -> Schedules:
+    return Schedules(outside.store, outside.bus, outside.clock)
+
+
+def agent_lanes(
+    queues: Sequence[str], concurrency: int, caps: FleetCaps | None = None
+) -> tuple[Lane, ...]:
     """Return the lanes of the agents: one for those that work, one for those that mostly wait.
 
     A deployment and its watch last for minutes in which they only look from time to time, so they
@@ -247,7 +269,7 @@ def agent_lanes(queues: Sequence[str], concurrency: int) -> tuple[Lane, ...]:
     """
     waiting = tuple(queue for queue in queues if queue in WAITING)
     working = tuple(queue for queue in queues if queue not in WAITING)
-    return (Lane("agents", working, concurrency), Lane("waiting", waiting, WATCHES))
+    return (Lane("agents", working, concurrency, caps), Lane("waiting", waiting, WATCHES))
 
 
 def local_worker(outside: Outside, parts: Orchestration) -> Worker:

@@ -36,15 +36,16 @@ def test_what_one_repository_may_take_leaves_room_for_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = load(monkeypatch)
-    assert (settings.repository_cap, settings.installation_cap) == (6, 7)
+    assert (settings.repository_cap(), settings.installation_cap()) == (6, 7)
+    assert (settings.repository_cap(3), settings.installation_cap(3)) == (18, 21)
     settings = load(monkeypatch, CONDUCTOR_CONCURRENCY="1")
-    assert (settings.repository_cap, settings.installation_cap) == (1, 1)
+    assert (settings.repository_cap(), settings.installation_cap()) == (1, 1)
     settings = load(
         monkeypatch,
         CONDUCTOR_CONCURRENCY_PER_REPOSITORY="20",
         CONDUCTOR_CONCURRENCY_PER_INSTALLATION="50",
     )
-    assert (settings.repository_cap, settings.installation_cap) == (20, 50)
+    assert (settings.repository_cap(), settings.installation_cap()) == (20, 50)
 
 
 def test_a_port_chosen_by_the_platform_opens_every_interface(
