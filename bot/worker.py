@@ -84,7 +84,9 @@ class Worker:
         clock: Clock,
         sweeps: Sequence[Sweep] = (),
         listener: Callable[[], AbstractAsyncContextManager[None]],
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
+        """``lease_seconds`` is how long a message stays with it once it shows no sign of life."""
         self._name = name
         self._lanes = lanes
         self._dispatcher = dispatcher
@@ -95,6 +97,7 @@ class Worker:
         self._sweeps = (*sweeps, beating)
         self._rounds = Rounds(store, clock, name)
         self._listener = listener
+        self._lease_seconds = lease_seconds
         self._stopping = asyncio.Event()
         self._running: dict[asyncio.Task[None], Lease] = {}
         self._fleet = 1
@@ -135,7 +138,7 @@ class Worker:
                     lane.queues,
                     limit=lane.slots - len(mine),
                     wait=CLAIM_SECONDS,
-                    lease=LEASE_SECONDS,
+                    lease=self._lease_seconds,
                     caps=lane.caps(self._fleet) if lane.caps else None,
                 )
             except ConductorError as error:

@@ -252,6 +252,7 @@ def _worker(
             Sweep("surplus of recordings", PRUNE_SECONDS, Tape(outside.store).prune),
         ),
         listener=parts.execution.listening,
+        lease_seconds=settings.conductor_lease_seconds,
     )
 
 

@@ -13,7 +13,7 @@ from pipelines.ports import Clock, Lease
 T = TypeVar("T")
 
 LEASE_SECONDS = 60.0
-"""How long a message stays with a worker that shows no sign of life."""
+"""How long a message stays with a worker that shows no sign of life, at most."""
 
 Wanted = Callable[[], Awaitable[bool]]
 """Asked at each renewal whether the work is still of use."""
@@ -30,7 +30,6 @@ async def under_lease(
     bus: MessageBus,
     clock: Clock,
     wanted: Wanted | None = None,
-    seconds: float = LEASE_SECONDS,
 ) -> T:
     """Return what the work returns, keeping the lease alive meanwhile.
 
@@ -41,7 +40,7 @@ async def under_lease(
     held = Fence(lease, clock)
     with fence.behind(held):
         working = asyncio.ensure_future(work)
-    keeping = asyncio.create_task(_keep(held, bus, clock, wanted, seconds))
+    keeping = asyncio.create_task(_keep(held, bus, clock, wanted))
     try:
         await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -53,9 +52,8 @@ async def under_lease(
         await _end(working, keeping)
 
 
-async def _keep(
-    held: Fence, bus: MessageBus, clock: Clock, wanted: Wanted | None, seconds: float
-) -> None:
+async def _keep(held: Fence, bus: MessageBus, clock: Clock, wanted: Wanted | None) -> None:
+    seconds = held.lease.seconds
     while True:
         await clock.sleep(seconds / 3)
         try:

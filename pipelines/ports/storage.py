@@ -37,6 +37,8 @@ class Lease:
     expires_at: float
     number: int = 0
     """Given by the bus: tells this message from another that replaced it under the same id."""
+    seconds: float = 60.0
+    """How long it was given for; whoever keeps it renews it for as long again."""
 
     @property
     def token(self) -> int:

@@ -290,6 +290,7 @@ async def test_a_renewed_lease_lasts_and_the_first_form_of_it_settles_too(
         await clock.advance(6)
         renewed = await bus.renew(first, 10)
         assert renewed.expires_at == clock.monotonic() + 10
+    assert (first.seconds, renewed.seconds) == (10, 10)
     assert ids(await claim(bus)) == [other.message.id]
     await settle(bus, first)
     with pytest.raises(LeaseLost):

@@ -89,6 +89,8 @@ def test_a_key_can_be_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         ({"GITHUB_API_URL": "ftp://x"}, "GITHUB_API_URL: "),
         ({"PORT": "99999"}, "PORT: "),
         ({"CONDUCTOR_CONCURRENCY": "0"}, "CONDUCTOR_CONCURRENCY: "),
+        ({"CONDUCTOR_LEASE_SECONDS": "4"}, "CONDUCTOR_LEASE_SECONDS: "),
+        ({"CONDUCTOR_LEASE_SECONDS": "61"}, "CONDUCTOR_LEASE_SECONDS: "),
         ({"CONDUCTOR_LOG_LEVEL": "LOUD"}, "CONDUCTOR_LOG_LEVEL: "),
         ({"CONDUCTOR_BUDGET_USD_PER_DAY": "nan"}, "CONDUCTOR_BUDGET_USD_PER_DAY: "),
         (

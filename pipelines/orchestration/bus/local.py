@@ -243,7 +243,7 @@ class LocalBus(MessageBus):
         self._timers.cancel(entry.timer)
         entry.timer = self._timers.after(seconds, lambda: self._offer(entry))
         entry.leased_until = entry.timer.when
-        return Lease(entry.message, entry.leased_until, entry.number)
+        return Lease(entry.message, entry.leased_until, entry.number, seconds)
 
     def _held(self, lease: Lease) -> Entry:
         """Return the entry that the lease is on, if it still is."""

@@ -132,7 +132,7 @@ class RedisBus(MessageBus):
         ends = self._clock.monotonic() + seconds
         words = [lease.message.id, lease.token, lease.number, self._worker, milliseconds(seconds)]
         _check(await self._keyspace.write(scripts.RENEW, [self._keyspace.now(), *words]), lease)
-        return replace(lease, expires_at=ends)
+        return replace(lease, expires_at=ends, seconds=seconds)
 
     async def release(self, lease: Lease, *, delay: float = 0.0) -> None:
         """Give the message back, claimable after ``delay`` seconds; raises ``LeaseLost``."""
@@ -187,7 +187,7 @@ class RedisBus(MessageBus):
             self._wake(queues)
         rows = zip(found[::3], found[1::3], found[2::3], strict=True)
         leases = (_lease(body, int(token), int(number), ends) for body, token, number in rows)
-        return [lease for lease in leases if lease is not None]
+        return [replace(lease, seconds=seconds) for lease in leases if lease is not None]
 
     def _set_alarms(self, queues: Sequence[str], now: int, times: Sequence[Any]) -> None:
         """Wake a claim when the next message of a queue comes due or its next lease runs out."""

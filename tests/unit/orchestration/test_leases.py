@@ -29,10 +29,12 @@ async def bus(clock: VirtualClock) -> AsyncIterator[LocalBus]:
     await bus.close()
 
 
-async def leased(bus: LocalBus, clock: VirtualClock, name: str = "m") -> Lease:
+async def leased(
+    bus: LocalBus, clock: VirtualClock, name: str = "m", *, seconds: float = 60.0
+) -> Lease:
     message = Message(id=name, queue="effects", tenant="7/42", enqueued_at=clock.now())
     await bus.commit(Batch(messages=[message]))
-    (lease,) = await bus.claim(["effects"], limit=1, wait=0.0, lease=60.0)
+    (lease,) = await bus.claim(["effects"], limit=1, wait=0.0, lease=seconds)
     return lease
 
 
@@ -62,10 +64,11 @@ async def test_a_process_that_was_stopped_beyond_its_lease_writes_nothing(
     assert writer.written == 0
 
 
+@pytest.mark.parametrize("seconds", [5.0, 60.0])
 async def test_a_lease_that_is_renewed_lets_work_write_for_as_long_as_it_takes(
-    bus: LocalBus, clock: VirtualClock
+    bus: LocalBus, clock: VirtualClock, seconds: float
 ) -> None:
-    lease, writer = await leased(bus, clock), Writer()
+    lease, writer = await leased(bus, clock, seconds=seconds), Writer()
     working = asyncio.create_task(under_lease(lease, writer(), bus=bus, clock=clock))
     await clock.settle()
     await clock.advance(600)
