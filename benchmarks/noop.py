@@ -147,7 +147,7 @@ class Orchestra:
         while not (await asyncio.wait({done}, timeout=1.0))[0]:
             # News may be missed; the store never does.
             stored = await self.parts.coordinator.run(SHOP.tenant, run_id)
-            if stored is not None and not stored.live:
+            if stored is not None and not stored.live and not done.done():
                 done.set_result(None)
 
 

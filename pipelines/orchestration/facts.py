@@ -81,7 +81,12 @@ class FactFinder:
         return None if limit is None else max(0.0, limit - spent)
 
     async def _today(self, run: WorkflowRun) -> tuple[float, float | None, str]:
-        """Return what was spent, the limit and who set it: the repository or the operator."""
+        """Return what was spent, the limit and who set it: the repository or the operator.
+
+        What was spent is not added up where nothing limits it.
+        """
+        if run.day_budget_usd is None and self._day_budget_usd is None:
+            return 0.0, None, PER_DAY
         by_tenant = await self._state.spending(day_of(self._clock.now()))
         own = by_tenant.get(run.change.repository.tenant, Usage()).cost_usd
         everybody = sum(usage.cost_usd for usage in by_tenant.values())
@@ -90,6 +95,4 @@ class FactFinder:
             (everybody, self._day_budget_usd, OPERATORS_PER_DAY),
         )
         limited = [(spent, limit, name) for spent, limit, name in rows if limit is not None]
-        if not limited:
-            return own, None, PER_DAY
         return min(limited, key=lambda row: row[1] - row[0])

@@ -160,6 +160,7 @@ class RunSummary(Frozen):
     cost_usd: float
     created_at: AwareDatetime
     updated_at: AwareDatetime
+    """When something of this line changed last."""
     schema_version: Literal[1] = 1
 
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from pipelines.errors import Conflict
 from pipelines.model import TaskResult, Usage, WorkflowRun
 from pipelines.orchestration import keys
+from pipelines.orchestration.decoded import DecodedRuns
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.records import (
     AgentRecord,
@@ -94,6 +95,7 @@ class StateManager:
         self._bus = bus
         self._retention = retention
         self._ledger = SpendingLedger(backend, clock)
+        self._decoded = DecodedRuns()
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -101,7 +103,7 @@ class StateManager:
         """Return the run with the version under which it is stored, or None."""
         key = keys.run_key(tenant, run_id)
         record = await self._backend.get(key)
-        return _run(key, record) if record else None
+        return self._decoded.run(key, record) if record else None
 
     async def result(self, tenant: str, run_id: str, step: str) -> TaskResult | None:
         """Return the newest stored result of a step, or None."""
@@ -134,7 +136,7 @@ class StateManager:
             key = mark.value.decode()
             record = await self._backend.get(key)
             if record is not None:
-                yield _run(key, record)
+                yield self._decoded.run(key, record)
 
     async def recent(self, limit: int = 50, after: str = "") -> RecentRuns:
         """Return the newest runs of all tenants; ``after`` is where the page before it ended."""
@@ -258,9 +260,12 @@ class StateManager:
         tenant = run.change.repository.tenant
         key = keys.run_key(tenant, run.id)
         expect = before.version if before else ABSENT
-        writes = [Write(key, encode(run), expect=expect, ttl=ttl)]
-        line = keys.recent_key(run.created_at, tenant, run.id)
-        writes.append(Write(line, encode(_summary(run)), ttl=ttl))
+        value = encode(run)
+        self._decoded.keep(key, value, run)
+        writes = [Write(key, value, expect=expect, ttl=ttl)]
+        if before is None or _listed(run) != _listed(before):
+            line = keys.recent_key(run.created_at, tenant, run.id)
+            writes.append(Write(line, encode(_summary(run)), ttl=ttl))
         if run.live != (before is not None and before.live):
             mark = key.encode() if run.live else None
             writes.append(Write(keys.live_key(tenant, run.id), mark))
@@ -326,13 +331,13 @@ class StateManager:
         return Write(key, encode(record), ttl=AGENTS_KEPT)
 
 
-def _run(key: str, record: Versioned) -> WorkflowRun:
-    run = read(WorkflowRun, key, record)
-    return run.model_copy(update={"version": record.version})
-
-
 def _stamped(change: RunChange) -> WorkflowRun:
     return change.after.model_copy(update={"version": change.version})
+
+
+def _listed(run: WorkflowRun) -> tuple[object, ...]:
+    """Return what a run's line in the list of runs says that can change."""
+    return run.state, run.conclusion, run.reason, run.usage.cost_usd
 
 
 def _summary(run: WorkflowRun) -> RunSummary:

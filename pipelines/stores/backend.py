@@ -1,6 +1,7 @@
 """The one interface to durable data; every implementation passes the same contract suite."""
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from urllib.parse import quote
@@ -11,6 +12,8 @@ MAX_KEY = 512
 """Bytes in a key or a log's name."""
 
 _MAX_SEGMENT = 100
+_PLAIN = re.compile(rf"[A-Za-z0-9_.~@:+=,-]{{1,{_MAX_SEGMENT}}}")
+"""What percent-encoding would leave as it is, which is nearly every segment."""
 
 
 def key(*segments: str) -> str:
@@ -23,6 +26,8 @@ def key(*segments: str) -> str:
 
 
 def _segment(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text
     if not text:
         return "%"
     plain = quote(text, safe="@:+=,", errors="surrogatepass")
