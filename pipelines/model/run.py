@@ -122,6 +122,8 @@ class WorkflowRun(Frozen):
     concurrency_group: str | None = None
     """The runs of the repository of which one at a time works; None if it works beside all."""
     rerun_of: str | None = None
+    wake_at: AwareDatetime | None = None
+    """When the engine last asked to be told that time passed."""
     created_at: AwareDatetime
     updated_at: AwareDatetime
     version: int = Field(default=0, ge=0)

@@ -142,7 +142,8 @@ class _Draft:
     def transition(self, *, woken: bool) -> Transition:
         """Return the result; the version grows only if something changed."""
         if not self.changed:
-            wake = self._wake(self._run.steps, woken=woken) if self._run.live else ()
+            again = woken and self._run.live
+            wake = self._wake(self._run.steps, woken=True) if again else ()
             return Transition(run=self._run, commands=wake)
         steps = tuple(self._steps.values())
         update: dict[str, Any] = {
@@ -154,8 +155,10 @@ class _Draft:
         }
         if self._run.live:
             update |= self._verdict(steps)
+        for wake in self._wake(steps, woken=woken):
+            self._commands.append(wake)
+            update["wake_at"] = wake.at
         run = self._run.model_copy(update=update)
-        self._commands += self._wake(steps, woken=woken)
         if _visible(run) != _visible(self._run):
             self._commands.append(Report())
         return Transition(run=run, commands=tuple(self._commands))
@@ -366,9 +369,13 @@ class _Draft:
         return {"state": RunState.WAITING if waiting else RunState.RUNNING}
 
     def _wake(self, steps: Iterable[Step], *, woken: bool) -> tuple[Wake, ...]:
-        """Ask for the earliest deadline, unless the stored run already has asked for that one."""
-        at = _next_deadline(steps)
-        if at is None or (at == _next_deadline(self._run.steps) and not woken):
+        """Ask for the earliest deadline, unless the run is woken before it anyway.
+
+        That one then asks for the next: a run has one wake-up ahead of it, not one a step.
+        """
+        at, asked = _next_deadline(steps), self._run.wake_at
+        coming = asked is not None and self._now < asked and not woken
+        if at is None or (coming and asked is not None and asked <= at):
             return ()
         return (Wake(at=at),)
 

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from pipelines.errors import Conflict
 from pipelines.model import TaskResult, Usage, WorkflowRun
 from pipelines.orchestration import keys
-from pipelines.orchestration.decoded import DecodedRuns
 from pipelines.orchestration.bus.base import MessageBus
+from pipelines.orchestration.decoded import DecodedRuns
 from pipelines.orchestration.records import (
     AgentRecord,
     EffectRecord,

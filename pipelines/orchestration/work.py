@@ -89,9 +89,7 @@ def _message(
             job = job.model_copy(update={"version": run.version})
             return message(f"report/{run.id}/{run.version}", REPORTS, run, job, now=now)
         case Wake(at=at):
-            return message(
-                f"wake/{run.id}/{at.isoformat()}", TIMERS, run, job, now=now, not_before=at
-            )
+            return message(f"wake/{run.id}", TIMERS, run, job, now=now, not_before=at)
         case _:
             return None
 

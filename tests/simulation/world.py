@@ -259,7 +259,7 @@ class World:
                 case Feedback():
                     continue  # news, which nobody here listens to
                 case Wake(at=at):
-                    self._put(f"wake/{run.id}/{at}", "timers", run, at)
+                    self._put(f"wake/{run.id}", "timers", run, at)
                 case Abort(step=step, attempt=attempt):
                     if self.rng.random() < 0.8:  # a signal, so it may be lost
                         self.aborted.add((run.id, step, attempt))

@@ -352,6 +352,25 @@ def test_wakes_follow_the_earliest_deadline_and_are_asked_for_once() -> None:
     assert story.wakes() == [EPOCH + timedelta(seconds=70)]
 
 
+def test_a_run_has_one_wake_up_ahead_of_it_however_many_steps_come_and_go() -> None:
+    story = Story(*(a_step(name, timeout_seconds=60) for name in "abc"))
+    story.claim("a")
+    assert story.run.wake_at == EPOCH + timedelta(seconds=60)
+    for name in "bc":
+        story.later(10)
+        story.finish(name)
+        assert story.wakes() == []
+    assert story.run.wake_at == EPOCH + timedelta(seconds=60)
+
+
+def test_a_wake_up_that_is_past_is_asked_for_anew_with_the_next_change() -> None:
+    story = Story(a_step("a", timeout_seconds=60), a_step("b", timeout_seconds=600))
+    story.finish("a")
+    story.later(61)
+    story.claim("b")
+    assert story.wakes() == [EPOCH + timedelta(seconds=661)]
+
+
 def test_the_retry_of_a_step_counts_from_when_it_was_first_ready() -> None:
     story = Story("a")
     story.later(600)

@@ -51,7 +51,7 @@ def test_each_command_becomes_a_message_whose_id_a_repeat_would_share() -> None:
         ("task/run1/review/2", "agent.review", LATER),
         ("publish/run1/review/2", "effects", None),
         ("report/run1/4", "reports", None),
-        (f"wake/run1/{LATER.isoformat()}", "timers", LATER),
+        ("wake/run1", "timers", LATER),
     ]
     assert {m.tenant for m in made} == {"7/42"}
     assert job_of(made[0]) == Job(run="run1", step="review", attempt=2)
