@@ -6,7 +6,6 @@ GitHub has done it, and Conductor never learns of it.
 """
 
 import asyncio
-import json
 import os
 import random
 import signal
@@ -21,11 +20,10 @@ import pytest
 
 from bot.deliveries.delivery import Delivery, DeliveryStatus
 from bot.simulator import Exchange, NewApp, Simulator
-from bot.simulator.state import Account, PullRequest, Repository
 from pipelines.stores.sqlite import SqliteBackend
 from pipelines.system import SystemClock
+from tests.support.houses import House, built, model_file
 from tests.support.serving import Serving, environment_for
-from tests.support.town_model import BROKEN_CART, CART, FIXED_CART, answers, finding
 
 ROUNDS = int(os.environ.get("CONDUCTOR_CHAOS_ROUNDS", "3"))
 AT_ONCE = 3
@@ -56,20 +54,6 @@ def moments(seed: int) -> list[Moment]:
     spread = {"call": CALLS // KILLS, "line": LINES // KILLS}
     chosen: list[Literal["call", "line"]] = [rng.choice(kinds) for _ in range(KILLS)]
     return [Moment(kind, rng.randint(1, spread[kind])) for kind in chosen]
-
-
-@dataclass
-class House:
-    """An organisation, its repository and the pull request that it waits to have reviewed."""
-
-    repo: Repository
-    ada: Account
-    pull: PullRequest | None = None
-
-    @property
-    def request(self) -> PullRequest:
-        assert self.pull
-        return self.pull
 
 
 @dataclass
@@ -144,12 +128,7 @@ class Street:
     def _state(self) -> list[str]:
         """Where everything is, for whoever has to find out why it is not done."""
         lines = [f"killed at {self.met}, still planned {self.planned}"]
-        for house in self.houses:
-            checks = [(c.head_sha[:7], c.status, c.title) for c in house.repo.checks.values()]
-            threads = [(len(t.comments), bool(t.resolved_by)) for t in house.request.threads]
-            heads = [sha[:7] for sha in house.request.heads]
-            lines.append(f"{house.repo.full_name}: {heads} {checks} {threads}")
-        return [*lines, *self.serving.log[-60:]]
+        return [*lines, *(house.state for house in self.houses), *self.serving.log[-60:]]
 
     # --- what a round is -------------------------------------------------------------------------
 
@@ -157,20 +136,14 @@ class Street:
         """Everybody opens a pull request, waits for the review, and pushes what it asks for."""
         await self.start()
         for house in self.houses:
-            await self.github.push(house.repo, "topic", {"cart.py": BROKEN_CART}, house.ada)
-            house.pull = await self.github.open_pull_request(house.repo, "topic", house.ada)
-        await self.until(lambda: all(map(self._judged, self.houses)), "every head is judged")
+            await house.open()
+        await self.until(self._judged, "every head is judged")
         for house in self.houses:
-            await self.github.push(house.repo, "topic", {"cart.py": FIXED_CART}, house.ada)
-        await self.until(lambda: all(map(self._judged, self.houses)), "every fix is judged")
+            await house.mend()
+        await self.until(self._judged, "every fix is judged")
 
-    def _judged(self, house: House) -> bool:
-        pull = house.request
-        checks = [c for c in house.repo.checks.values() if c.head_sha == pull.head_sha]
-        fixed = len(pull.heads) > 1
-        answered = all(thread.resolved_by for thread in pull.threads) if fixed else True
-        done = bool(checks) and all(check.status == "completed" for check in checks)
-        return done and bool(pull.threads) and answered
+    def _judged(self) -> bool:
+        return all(house.judged for house in self.houses)
 
     async def leave(self) -> None:
         """Ask the last process to go, and be sure that it goes in order."""
@@ -185,22 +158,7 @@ class Street:
     async def check(self) -> None:
         """Nothing is lost and nothing is doubled, on GitHub and in the books."""
         for house in self.houses:
-            pull, bot = house.request, self.app.app.bot
-            # An answer in a thread is a review without a text.
-            reviews = [r.commit for r in pull.reviews if r.user is bot and r.body]
-            assert reviews == [pull.heads[0]]
-            (thread,) = pull.threads
-            assert [comment.user for comment in thread.comments] == [bot, bot]
-            assert thread.resolved_by is bot
-            made = Counter((check.head_sha, check.name) for check in house.repo.checks.values())
-            assert made == Counter(
-                (sha, "conductor / pull-request / review") for sha in pull.heads
-            ), made
-            ended = [(check.conclusion, check.title) for check in house.repo.checks.values()]
-            assert ended == [
-                ("neutral", "1 new finding (1 high)"),
-                ("success", "0 new findings, 1 fixed"),
-            ]
+            house.check(self.app.app.bot)
         await self._check_books()
 
     async def _check_books(self) -> None:
@@ -223,23 +181,10 @@ class Street:
 @asynccontextmanager
 async def street(folder: Path) -> AsyncGenerator[Street]:
     """Built before Conductor comes for the first time, and left in order."""
-    model = folder / "model.json"
-    found = answers(finding(path="cart.py"), contains=["+     return sum(prices) / len(prices)"])
-    rules = [found, answers()]
-    for rule in rules:
-        rule["replies"][0]["delay"] = 0.3
-    model.write_text(json.dumps({"rules": rules}))
     async with Simulator(folder / "github", rng=random.Random(7)) as github:
         app = await github.create_app(github.create_organization("maker"))
-        houses: list[House] = []
-        for number in range(HOUSES):
-            owner = github.create_organization(f"house-{number}")
-            ada = github.create_user("ada")
-            repo = await github.create_repository(owner, "shop", {"cart.py": CART})
-            github.set_role(repo, ada, "write")
-            github.install(app.app, owner, [repo])
-            houses.append(House(repo, ada))
-        environment = environment_for(app, github.base_url, folder, model)
+        houses = await built(github, app, HOUSES)
+        environment = environment_for(app, github.base_url, folder, model_file(folder))
         serving = Serving(folder, environment, lambda _: made.notice("line"))
         made = Street(github, app, houses, serving, folder / "conductor.db")
         github.observe(made)

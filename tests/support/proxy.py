@@ -20,7 +20,11 @@ class Proxy:
         self, client_reads: asyncio.StreamReader, client_writes: asyncio.StreamWriter
     ) -> None:
         """Carry one connection until either side, or the test, ends it."""
-        server_reads, server_writes = await asyncio.open_connection(*self._target)
+        try:
+            server_reads, server_writes = await asyncio.open_connection(*self._target)
+        except OSError:
+            client_writes.close()
+            return
         try:
             there = asyncio.create_task(self._requests(client_reads, server_writes))
             back = asyncio.create_task(self._answers(server_reads, client_writes))

@@ -1,4 +1,4 @@
-"""A real ``conductor serve``: a process of its own that can be asked, ended and killed."""
+"""A real ``conductor serve``, ``web`` or ``worker``: a process that can be ended and killed."""
 
 import asyncio
 import os
@@ -34,9 +34,17 @@ class Serving:
     """One process after the other in the same folder, each on what the last one left there."""
 
     def __init__(
-        self, folder: Path, environment: Mapping[str, str], heard: Callable[[str], None]
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        heard: Callable[[str], None],
+        command: str = "serve",
     ) -> None:
-        """``heard`` is told each line of the log as it is written."""
+        """``heard`` is told each line of the log as it is written.
+
+        A ``worker`` says where it listens only with CONDUCTOR_HEALTH_PORT.
+        """
+        self._command = command
         self._folder = folder
         self._environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **environment}
         self._heard = heard
@@ -47,7 +55,7 @@ class Serving:
     async def start(self) -> str:
         """Start it; returns the address that it says."""
         process = self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bot", "serve"),
+            *(sys.executable, "-m", "bot", self._command),
             cwd=self._folder,
             env=self._environment,
             stdin=asyncio.subprocess.DEVNULL,
