@@ -133,6 +133,14 @@ class Changes:
         """Count the message as done once everything is stored."""
         self._settled += [lease] if lease else []
 
+    async def run(self, tenant: str, run_id: str) -> WorkflowRun | None:
+        """Return the run as it will be, or None if there is none."""
+        run = self._after.get(run_id) or await self._state.get(tenant, run_id)
+        if run is not None:
+            self._before.setdefault(run_id, run)
+            self._after.setdefault(run_id, run)
+        return run
+
     async def advance(
         self,
         tenant: str,
@@ -141,17 +149,15 @@ class Changes:
         result: tuple[str, TaskResult] | None = None,
     ) -> WorkflowRun | None:
         """Let events happen to a run; returns it as it will be, or None if there is none."""
-        run = self._after.get(run_id) or await self._state.get(tenant, run_id)
+        run = await self.run(tenant, run_id)
         if run is None:
             return None
-        self._before.setdefault(run_id, run)
-        self._after.setdefault(run_id, run)
         if result is not None:
             self._results.setdefault(run_id, {})[result[0]] = result[1]
         for event in events:
             now = self._clock.now()
             transition = self._engine.advance(run, event, now)
-            if transition.run != run:
+            if transition.run is not run:
                 self._happened.setdefault(run_id, []).append(Happening(event=event, at=now))
             self._keep(run, transition.run, transition.commands)
             run = transition.run
@@ -210,7 +216,7 @@ class Changes:
         changed = [
             RunChange(self._before[run.id], run, self._results.get(run.id, {}))
             for run in self._after.values()
-            if run != self._before[run.id]
+            if run is not self._before[run.id]
         ]
         writes = [*self._writes, *await self._state.writes(*changed), *self._history(changed)]
         writes += self._turns.writes()

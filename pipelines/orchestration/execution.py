@@ -22,7 +22,7 @@ from pipelines.model import (
 )
 from pipelines.orchestration import log_keys
 from pipelines.orchestration.bus.base import MessageBus
-from pipelines.orchestration.changes import ABORTS
+from pipelines.orchestration.changes import ABORTS, Changes
 from pipelines.orchestration.coordinator import Coordinator
 from pipelines.orchestration.dispatch import remains
 from pipelines.orchestration.error_handler import Action, Decision, ErrorHandler
@@ -101,25 +101,10 @@ class Execution:
 
     async def handle(self, lease: Lease) -> None:
         """Run the task, if the run still waits for it, and settle the message with its outcome."""
-        job, tenant = job_of(lease.message), lease.message.tenant
-        run = await self._coordinator.run(tenant, job.run)
-        step = step_at(run, job, *CLAIMABLE)
-        if run is None or step is None:
-            await self._coordinator.settle(lease)
-            return
-        log_keys.bind(run.change)
-        refusal = await self._refusal(run, step)
-        if refusal is not None:
-            await self._coordinator.apply(tenant, run.id, refusal, settled=lease)
-            return
-        event = StepClaimed(step=step.name, attempt=step.attempt)
-        record = self._lifecycle(lease, step, AgentStatus.RUNNING)
-        run = await self._coordinator.apply(tenant, run.id, event, writes=(record,))
-        step = step_at(run, job, StepState.RUNNING)
-        if run is None or step is None:
-            await self._coordinator.settle(lease)
-            return
-        await self._run(lease, job, run, step)
+        job = job_of(lease.message)
+        run = await self._coordinator.decide(partial(self._claim, lease, job))
+        if run is not None:
+            await self._run(lease, job, run, run.step(job.step))
 
     async def end(self, lease: Lease, decision: Decision) -> None:
         """End the step as failed, for all to see."""
@@ -151,6 +136,24 @@ class Execution:
                 task.cancel()
 
     # --- before ----------------------------------------------------------------------------------
+
+    async def _claim(self, lease: Lease, job: Job, changes: Changes) -> WorkflowRun | None:
+        """Return the run with its step claimed; None if nobody waits for it or policy refuses."""
+        tenant = lease.message.tenant
+        run = await changes.run(tenant, job.run)
+        step = step_at(run, job, *CLAIMABLE)
+        if run is None or step is None:
+            changes.settle(lease)
+            return None
+        log_keys.bind(run.change)
+        refusal = await self._refusal(run, step)
+        if refusal is not None:
+            changes.settle(lease)
+            await changes.advance(tenant, run.id, refusal)
+            return None
+        changes.write(self._lifecycle(lease, step, AgentStatus.RUNNING))
+        event = StepClaimed(step=step.name, attempt=step.attempt)
+        return await changes.advance(tenant, run.id, event)
 
     async def _refusal(self, run: WorkflowRun, step: Step) -> RunEvent | None:
         """Return what happens instead of the task, if policy says so."""
