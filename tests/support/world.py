@@ -14,6 +14,7 @@ from bot.events.filters import AppIdentity
 from bot.intake import build_intake
 from pipelines.model import Repository, WorkflowRun
 from pipelines.orchestration.assembly import Outside, orchestrate
+from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.bus.local import LocalBus
 from pipelines.orchestration.dispatch import Dispatcher
 from pipelines.orchestration.state import BusJournal
@@ -112,7 +113,7 @@ class World:
     async def start(self) -> None:
         """Open the store and put every part together, as at the start of the process."""
         self.store = FaultyBackend(self.opened(), self.forge.faults)
-        self.bus = LocalBus(self.store, self.clock)
+        self.bus: MessageBus = LocalBus(self.store, self.clock)
         await self.bus.start()
         self._wire()
         await self.coordinator.tick_all()
