@@ -11,27 +11,22 @@ _KEPT = 256
 
 
 class DecodedRuns:
-    """Decodes what the store holds, which alone says what a run is: here nothing can be stale."""
+    """What stored bytes mean; the store alone says which bytes those are, so nothing is stale."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, tuple[bytes, WorkflowRun]] = OrderedDict()
+        self._kept: OrderedDict[bytes, WorkflowRun] = OrderedDict()
 
     def run(self, key: str, record: Versioned) -> WorkflowRun:
         """Return the stored run with the version under which it is stored."""
-        value, run = self._kept.get(key) or (b"", None)
-        if run is None or value != record.value:
-            run = read(WorkflowRun, key, record)
-        run = run if run.version == record.version else _at(run, record.version)
-        self.keep(key, record.value, run)
+        run = self._kept.get(record.value) or read(WorkflowRun, key, record)
+        self.keep(record.value, run)
+        if run.version != record.version:
+            return run.model_copy(update={"version": record.version})
         return run
 
-    def keep(self, key: str, value: bytes, run: WorkflowRun) -> None:
+    def keep(self, value: bytes, run: WorkflowRun) -> None:
         """Remember what these bytes mean, as long as others are not more recent."""
-        self._kept[key] = (value, run)
-        self._kept.move_to_end(key)
+        self._kept[value] = run
+        self._kept.move_to_end(value)
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
-
-
-def _at(run: WorkflowRun, version: int) -> WorkflowRun:
-    return run.model_copy(update={"version": version})

@@ -261,7 +261,7 @@ class StateManager:
         key = keys.run_key(tenant, run.id)
         expect = before.version if before else ABSENT
         value = encode(run)
-        self._decoded.keep(key, value, run)
+        self._decoded.keep(value, run)
         writes = [Write(key, value, expect=expect, ttl=ttl)]
         if before is None or _listed(run) != _listed(before):
             line = keys.recent_key(run.created_at, tenant, run.id)

@@ -30,6 +30,8 @@ _BUSY_SECONDS = 5.0
 """How long to wait for a lock, e.g. of a backup tool, before a commit is refused."""
 
 _PAGE = 100
+_GLANCE = 16
+"""So many records are read where they are asked for: 10 us each, a fourth of a thread's turn."""
 _AFTER_ASCII = "\x7f"
 
 _SCHEMA = """
@@ -45,6 +47,10 @@ CREATE TABLE pings (id INTEGER PRIMARY KEY CHECK (id = 1), at REAL NOT NULL);
 
 _GET = "SELECT value, version FROM records WHERE key = ? AND (expires IS NULL OR expires > ?)"
 _VERSION_OF = "SELECT version FROM records WHERE key = ? AND (expires IS NULL OR expires > ?)"
+_PUT = (
+    "INSERT INTO records VALUES (?1, ?2, 1, ?3) ON CONFLICT (key) DO UPDATE SET "
+    "value = ?2, expires = ?3, version = CASE WHEN expires <= ?4 THEN 1 ELSE version + 1 END"
+)
 _SCAN = (
     "SELECT key, value, version FROM records WHERE key >= ? AND key > ? AND key < ? "
     "AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?"
@@ -67,7 +73,7 @@ class SqliteBackend(StorageBackend):
         self._lock = None if read_only else FileLock(path)
         try:
             self._writing = _open_beside(path) if read_only else _open(path)
-            self._reading = _connect(path)
+            self._reading, self._glancing = _connect(path), _connect(path)
         except BaseException:
             if self._lock:
                 self._lock.release()
@@ -81,10 +87,12 @@ class SqliteBackend(StorageBackend):
         return (await self.get_many((key,))).get(key)
 
     async def get_many(self, keys: Sequence[str]) -> Mapping[str, Versioned]:
-        """Return the records that exist, in one turn of the reader thread."""
+        """Return the records that exist: many of them in one turn of the reader thread."""
         for key in keys:
             check_key(key)
         now = self._now()
+        if len(keys) <= _GLANCE:
+            return self._glance(keys, now)
         return await self._reader.run(lambda db: _select(db, keys, now))
 
     async def scan(self, prefix: str, *, after: str = "") -> AsyncIterator[tuple[str, Versioned]]:
@@ -122,7 +130,7 @@ class SqliteBackend(StorageBackend):
     async def commit(self, batch: Batch) -> None:
         """Store the whole batch durably or nothing."""
         check_batch(batch)
-        bodies = [encode(message) for message in batch.messages]
+        bodies = [encode(message) for message in batch.queued]
         now = self._now()
         await self._writer.run(lambda db: _commit(db, batch, bodies, now))
 
@@ -152,12 +160,21 @@ class SqliteBackend(StorageBackend):
         if not self._closed:
             self._closed = True
             self._reading.close()
+            self._glancing.close()
             self._writing.close()
             if self._lock:
                 self._lock.release()
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+    def _glance(self, keys: Sequence[str], now: float) -> Mapping[str, Versioned]:
+        if self._closed:
+            raise NotStored("The store is closed.")
+        try:
+            return _select(self._glancing, keys, now)
+        except sqlite3.Error as error:
+            raise self._explained(error) from None
 
     # in the threads
 
@@ -205,24 +222,25 @@ def _transaction(
 
 
 def _commit(db: sqlite3.Connection, batch: Batch, bodies: Sequence[bytes], now: float) -> None:
-    versions: dict[str, int] = {}
     for write in batch.writes:
-        row = db.execute(_VERSION_OF, (write.key, now)).fetchone()
-        actual = versions[write.key] = row[0] if row else 0
-        if write.expect is not None and write.expect != actual:
-            raise Conflict(write.key, expected=write.expect, actual=actual)
+        if write.expect is not None:
+            row = db.execute(_VERSION_OF, (write.key, now)).fetchone()
+            actual = row[0] if row else 0
+            if write.expect != actual:
+                raise Conflict(write.key, expected=write.expect, actual=actual)
     for lease in batch.settled:
         row = db.execute(
             "SELECT attempts FROM messages WHERE id = ?", (lease.message.id,)
         ).fetchone()
         if row is None or row[0] != lease.token:
             raise LeaseLost(lease.message.id)
-    for write in batch.writes:
-        _write(db, write, versions[write.key] + 1, now)
+    gone = [(write.key,) for write in batch.writes if write.value is None]
+    db.executemany("DELETE FROM records WHERE key = ?", gone)
+    db.executemany(_PUT, [_row(write, now) for write in batch.writes if write.value is not None])
     for append in batch.appends:
         _append(db, append)
     db.executemany("DELETE FROM messages WHERE id = ?", [(x.message.id,) for x in batch.settled])
-    rows = [(m.id, m.attempts, body) for m, body in zip(batch.messages, bodies, strict=True)]
+    rows = [(m.id, m.attempts, body) for m, body in zip(batch.queued, bodies, strict=True)]
     db.executemany(
         "INSERT INTO messages (id, attempts, body) VALUES (?, ?, ?) ON CONFLICT (id) "
         "DO UPDATE SET attempts = excluded.attempts, body = excluded.body",
@@ -230,16 +248,8 @@ def _commit(db: sqlite3.Connection, batch: Batch, bodies: Sequence[bytes], now: 
     )
 
 
-def _write(db: sqlite3.Connection, write: Write, version: int, now: float) -> None:
-    if write.value is None:
-        db.execute("DELETE FROM records WHERE key = ?", (write.key,))
-        return
-    expires = None if write.ttl is None else now + write.ttl
-    db.execute(
-        "INSERT INTO records VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
-        "value = excluded.value, version = excluded.version, expires = excluded.expires",
-        (write.key, write.value, version, expires),
-    )
+def _row(write: Write, now: float) -> tuple[str, bytes | None, float | None, float]:
+    return write.key, write.value, None if write.ttl is None else now + write.ttl, now
 
 
 def _append(db: sqlite3.Connection, append: Append) -> None:
