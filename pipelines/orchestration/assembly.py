@@ -1,6 +1,7 @@
 """The orchestration layer put together: its components over one store and one outside."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pipelines.agents.registry import AGENTS
 from pipelines.integrations.notifications.base import Notifier
@@ -16,7 +17,7 @@ from pipelines.orchestration.memory import Memory
 from pipelines.orchestration.outlets import Observatories, Outlets, Targets
 from pipelines.orchestration.policy import PolicyEngine
 from pipelines.orchestration.publication import Publication
-from pipelines.orchestration.reports import Reports
+from pipelines.orchestration.reports import TOGETHER, Reports
 from pipelines.orchestration.standing import Standing
 from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.tidying import Tidying
@@ -58,6 +59,8 @@ class Outside:
     """None: nothing is learned and no work of agents is kept beyond results."""
     tape: Tape | None = None
     """None: runs are not recorded and cannot be replayed."""
+    together: timedelta = TOGETHER
+    """What changes within this time is shown to users together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ def orchestrate(outside: Outside) -> Orchestration:
         agents=agents,
         tape=outside.tape,
         memory=outside.memory,
+        together=outside.together,
     )
     facts = FactFinder(
         state=state,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from pipelines.model import (
     Change,
@@ -36,7 +37,7 @@ from pipelines.orchestration.transitions import (
     Superseded,
     Wake,
 )
-from pipelines.orchestration.work import EFFECTS, Job, message, messages_of
+from pipelines.orchestration.work import EFFECTS, Job, message, messages_of, report_of
 from pipelines.ports import Batch, Clock, Ids, Lease, Message, Write
 from pipelines.replay.tape import Happening, Tape
 
@@ -94,11 +95,14 @@ class Changes:
         agents: frozenset[str],
         tape: Tape | None = None,
         memory: Memory | None = None,
+        together: timedelta = timedelta(),
     ) -> None:
         """``tape`` keeps what happens to each run, so that it can be gone through again.
 
         ``memory`` keeps what people teach; without it that is not kept.
+        What changes within the time ``together`` is shown to users together.
         """
+        self._together = together
         self._tape = tape
         self._memory = memory
         self._happened: dict[str, list[Happening]] = {}
@@ -220,10 +224,13 @@ class Changes:
         ]
         writes = [*self._writes, *await self._state.writes(*changed), *self._history(changed)]
         writes += self._turns.writes()
-        work = self._work()
-        if not (writes or work or self._settled):
+        now = self._clock.now()
+        work, reports = self._work(now), self._reports(now)
+        if not (writes or work or reports or self._settled):
             return
-        await self._bus.commit(Batch(writes=writes, messages=work, settled=self._settled))
+        await self._bus.commit(
+            Batch(writes=writes, messages=work, settled=self._settled, reminders=reports)
+        )
         for run_id, commands in self._commands.items():
             for command in commands:
                 await self._tell(run_id, command)
@@ -340,16 +347,21 @@ class Changes:
             job = Job(run=after.id)
             self._messages.append(message(name, EFFECTS, after, job, now=self._clock.now()))
 
-    def _work(self) -> list[Message]:
+    def _work(self, now: datetime) -> list[Message]:
         """Return the messages that are left to do after the last of each run's events."""
-        now = self._clock.now()
         found = list(self._messages)
         for run in self._after.values():
-            before = self._before[run.id]
-            stored = run.model_copy(update={"version": before.version + 1 if before else 1})
             wanted = _still_wanted(run, self._commands.get(run.id, ()))
-            found += messages_of(stored, wanted, agents=self._agents, now=now)
+            found += messages_of(run, wanted, agents=self._agents, now=now)
         return found
+
+    def _reports(self, now: datetime) -> list[Message]:
+        """Return a reminder for each run of which users are to see something new."""
+        return [
+            report_of(self._after[run_id], now, after=self._together)
+            for run_id, commands in self._commands.items()
+            if any(isinstance(command, Report) for command in commands)
+        ]
 
 
 def _still_wanted(run: WorkflowRun, commands: Sequence[Command]) -> list[Command]:
@@ -360,8 +372,7 @@ def _still_wanted(run: WorkflowRun, commands: Sequence[Command]) -> list[Command
             continue
         if isinstance(command, Wake) and not run.live:
             continue
-        last_one_counts = isinstance(command, Report | Wake)
-        wanted[command.kind if last_one_counts else command] = command
+        wanted[command.kind if isinstance(command, Wake) else command] = command
     return list(wanted.values())
 
 

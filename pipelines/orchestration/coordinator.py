@@ -1,6 +1,7 @@
 """The Agent Coordinator: starts runs, lets events happen to them, routes their steps to agents."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -47,7 +48,10 @@ class Coordinator:
         agents: Collection[str],
         tape: Tape | None = None,
         memory: Memory | None = None,
+        together: timedelta = timedelta(),
     ) -> None:
+        """``together`` is the time within which changes are shown to users together."""
+        self._together = together
         self._memory = memory
         self.agents = frozenset(agents)
         self._tape = tape
@@ -73,6 +77,7 @@ class Coordinator:
             agents=self.agents,
             tape=self._tape,
             memory=self._memory,
+            together=self._together,
         )
 
     async def run(self, tenant: str, run_id: str) -> WorkflowRun | None:

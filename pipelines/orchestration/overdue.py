@@ -9,8 +9,7 @@ from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.changes import ANSWERS
 from pipelines.orchestration.records import EffectRecord, RunSummary
 from pipelines.orchestration.state import StateManager
-from pipelines.orchestration.transitions import Report
-from pipelines.orchestration.work import messages_of
+from pipelines.orchestration.work import report_of
 from pipelines.ports import Batch, Clock, Message
 
 log = structlog.get_logger(__name__)
@@ -43,7 +42,7 @@ class Overdue:
                 break
         if found:
             log.warning("reports are overdue", runs=len(found))
-            await self._bus.commit(Batch(messages=found))
+            await self._bus.commit(Batch(reminders=found))
         return len(found)
 
     async def _owed(self, line: RunSummary) -> list[Message]:
@@ -55,8 +54,7 @@ class Overdue:
             return []
         if known is None and run.conclusion is Conclusion.CANCELLED:
             return []  # It was replaced before anything of it was to be seen.
-        again = messages_of(run, [Report()], agents=frozenset(), now=self._clock.now())
-        return list(again)
+        return [report_of(run, self._clock.now())]
 
 
 def _shown(known: EffectRecord | None, version: int) -> bool:

@@ -19,11 +19,13 @@ from pipelines.orchestration.error_handler import Decision, ErrorHandler
 from pipelines.orchestration.leases import LEASE_SECONDS, under_lease
 from pipelines.orchestration.records import EffectRecord
 from pipelines.orchestration.state import StateManager
-from pipelines.orchestration.work import fresh, job_of
+from pipelines.orchestration.work import job_of
 from pipelines.ports import Batch, CheckState, Clock, Lease, Receipt, Reporter, Write
 
 log = structlog.get_logger(__name__)
 
+TOGETHER = timedelta(seconds=0.1)
+"""Steps follow each other in milliseconds; GitHub takes one write a second."""
 TURN_SECONDS = 1.0
 """How long a report waits before it looks again whether another process is done with the run."""
 
@@ -67,14 +69,18 @@ class Reports:
 
     async def handle(self, lease: Lease) -> None:
         """Show the run, and settle the message with what users see of it now."""
-        turn = _Turn(fresh(lease.message).id)
-        await under_lease(
-            lease,
-            self._handle(lease, turn),
-            bus=self._bus,
-            clock=self._clock,
-            wanted=partial(self._keep, turn),
-        )
+        turn = _Turn(lease.message.id)
+        try:
+            await under_lease(
+                lease,
+                self._handle(lease, turn),
+                bus=self._bus,
+                clock=self._clock,
+                wanted=partial(self._keep, turn),
+            )
+        except (Exception, asyncio.CancelledError):
+            await self._leave(turn)
+            raise
 
     async def end(self, lease: Lease, decision: Decision) -> None:
         """Give the report up; only the log and the dead letter can say so."""
@@ -141,13 +147,28 @@ class Reports:
         await self._bus.commit(Batch(writes=[self._note(run, record)]))
         turn.run, turn.begun = run, record.model_copy(update={"version": record.version + 1})
 
+    async def _leave(self, turn: _Turn) -> None:
+        """Give back a turn that was cut off, so that the next worker need not wait for its end."""
+        if turn.run is None or turn.begun is None:
+            return
+        async with self._ending(turn) as begun:
+            left = self._note(turn.run, begun.model_copy(update={"until": None}))
+            try:
+                await self._bus.commit(Batch(writes=[left]))
+            except ConductorError as error:
+                log.info("turn ends by itself", run_id=turn.run.id, reason=str(error))
+
     @asynccontextmanager
     async def _ending(self, turn: _Turn) -> AsyncGenerator[EffectRecord]:
         """End the turn, in whose record nothing changes meanwhile."""
         async with turn.writing:
             begun, turn.begun = turn.begun, None
             assert begun is not None, "a turn that ends was begun"
-            yield begun
+            try:
+                yield begun
+            except BaseException:
+                turn.begun = begun
+                raise
 
     @asynccontextmanager
     async def _queued(self, run_id: str) -> AsyncGenerator[None]:

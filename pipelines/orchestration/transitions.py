@@ -191,7 +191,7 @@ class Feedback(Frozen):
 
 
 class Report(Frozen):
-    """Something users see has changed."""
+    """Something users see has changed; one report that is still to come shows all of it."""
 
     kind: Literal["report"] = "report"
 

@@ -1,12 +1,12 @@
 """Work as messages: what each queue carries, under ids that make a repeat replace, not double."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import Field
 
 from pipelines.model import Frozen, Step, StepState, WorkflowRun
-from pipelines.orchestration.transitions import Command, Dispatch, Publish, Report, Wake
+from pipelines.orchestration.transitions import Command, Dispatch, Publish, Wake
 from pipelines.ports import PATIENT, URGENT, USUAL, Message
 
 AGENT = "agent."
@@ -30,7 +30,6 @@ class Job(Frozen):
     run: str
     step: str = ""
     attempt: int = Field(default=0, ge=0)
-    version: int = Field(default=0, ge=0)
     failures: int = Field(default=0, ge=0)
     """How often handling it failed and was put off; crashes are counted by the message itself."""
     returns: int = Field(default=0, ge=0)
@@ -61,7 +60,7 @@ def priority_of(run: WorkflowRun) -> int:
 def messages_of(
     run: WorkflowRun, commands: Iterable[Command], *, agents: frozenset[str], now: datetime
 ) -> tuple[Message, ...]:
-    """Return one message a command that is work; an Abort is a signal and has none."""
+    """Return one message a command that is work; signals and reports have none."""
     made = (_message(run, command, agents, now) for command in commands)
     return tuple(message for message in made if message is not None)
 
@@ -85,13 +84,16 @@ def _message(
         case Publish(step=step, attempt=attempt):
             job = job.model_copy(update={"step": step, "attempt": attempt})
             return message(f"publish/{run.id}/{step}/{attempt}", EFFECTS, run, job, now=now)
-        case Report():
-            job = job.model_copy(update={"version": run.version})
-            return message(f"report/{run.id}/{run.version}", REPORTS, run, job, now=now)
         case Wake(at=at):
             return message(f"wake/{run.id}", TIMERS, run, job, now=now, not_before=at)
         case _:
             return None
+
+
+def report_of(run: WorkflowRun, now: datetime, *, after: timedelta = timedelta()) -> Message:
+    """Return the reminder that users are to be shown the run, as it is when that is done."""
+    name, due = f"report/{run.id}", now + after if after else None
+    return message(name, REPORTS, run, Job(run=run.id), now=now, not_before=due)
 
 
 def message(

@@ -85,13 +85,21 @@ class Append:
 class Batch:
     """Everything that one transition changes: stored together or not at all.
 
-    ``settled`` messages are done and vanish; each is fenced by its lease's token.
+    ``settled`` messages are done and vanish; each is fenced by its lease's token. ``reminders`` are
+    messages of which one is enough: where one with the same id waits, that one stays; one that is
+    leased stays with its holder, and once it is settled the reminder follows.
     """
 
     writes: Sequence[Write] = ()
     appends: Sequence[Append] = ()
     messages: Sequence[Message] = ()
     settled: Sequence[Lease] = ()
+    reminders: Sequence[Message] = ()
+
+    @property
+    def queued(self) -> Sequence[Message]:
+        """All of its messages, for a store that knows of no leases: a repeat replaces."""
+        return (*self.messages, *self.reminders) if self.reminders else self.messages
 
 
 class Journal(Protocol):

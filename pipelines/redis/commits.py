@@ -29,9 +29,9 @@ def shelf(queue: str, version: int) -> str:
 
 
 def words(batch: Batch, bodies: Sequence[bytes], now: str, identity: str) -> list[Word]:
-    """Return the arguments of ``COMMIT``; ``bodies`` are the encoded messages."""
-    counts = (len(batch.writes), len(batch.appends), len(batch.settled), len(batch.messages))
-    return [now, identity, *counts, *_parts(batch, bodies)]
+    """Return the arguments of ``COMMIT``; ``bodies`` are those of all that is queued."""
+    parts = (batch.writes, batch.appends, batch.settled, batch.messages, batch.reminders)
+    return [now, identity, *map(len, parts), *_parts(batch, bodies)]
 
 
 def check(answer: Sequence[Any], batch: Batch) -> None:
@@ -56,7 +56,7 @@ def _parts(batch: Batch, bodies: Sequence[bytes]) -> Iterator[Word]:
         yield from (append.log, append.keep, append.item)
     for lease in batch.settled:
         yield from (lease.message.id, lease.token, lease.number)
-    for message, body in zip(batch.messages, bodies, strict=True):
+    for message, body in zip(batch.queued, bodies, strict=True):
         yield from (message.id, shelf(message.queue, message.schema_version), message.tenant)
         yield from (message.priority, message.attempts, _due(message), body)
 

@@ -22,10 +22,10 @@ def check_batch(batch: Batch) -> None:
         _check_write(write)
     for append in batch.appends:
         _check_append(append)
-    for message in batch.messages:
+    for message in batch.queued:
         message.id.encode()  # half a surrogate pair raises UnicodeEncodeError, a ValueError
     _check_unique("record", (write.key for write in batch.writes))
-    _check_unique("message", (message.id for message in batch.messages))
+    _check_unique("message", (message.id for message in batch.queued))
     _check_unique("lease", (lease.message.id for lease in batch.settled))
 
 

@@ -121,7 +121,7 @@ class MemoryBackend(StorageBackend):
             self._append(append)
         for lease in batch.settled:
             del self._messages[lease.message.id]
-        for message in batch.messages:
+        for message in batch.queued:
             self._messages[message.id] = message
 
     def _write(self, write: Write) -> None:

@@ -97,7 +97,7 @@ class RedisBackend(OnRedis, StorageBackend):
     async def commit(self, batch: Batch) -> None:
         """Store the whole batch durably or nothing."""
         check_batch(batch)
-        bodies = [encode(message) for message in batch.messages]
+        bodies = [encode(message) for message in batch.queued]
         words = commits.words(batch, bodies, self._run.now(), uuid4().hex)
         commits.check(await self._write(scripts.COMMIT, words), batch)
 

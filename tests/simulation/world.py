@@ -76,6 +76,8 @@ class Message:
     delivery: Delivery | None = None
     token: int = 0
     leased_until: datetime = EPOCH
+    reminder: bool = False
+    """Whether another one follows once it is settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,7 @@ class World:
 
     def claim(self, message: Message) -> Claim:
         message.token += 1
+        message.reminder = False
         message.leased_until = self.now + LEASE
         return Claim(message, message.token)
 
@@ -227,7 +230,9 @@ class World:
         latest: int | None,
     ) -> None:
         if settle:
-            del self.messages[settle.message.id]
+            done = self.messages.pop(settle.message.id)
+            if done.reminder:
+                self._remind(done.id, self.runs[done.run])
             if settle.message.delivery:
                 self._terminal(settle.message.delivery.guid)
         for before, transition in changes:
@@ -255,7 +260,7 @@ class World:
                     id_ = f"publish/{run.id}/{step}/{attempt}"
                     self._put(id_, "effects", run, self.now, step, attempt)
                 case Report():
-                    self._put(f"report/{run.id}/{run.version}", "reports", run, self.now)
+                    self._remind(f"report/{run.id}", run)
                 case Feedback():
                     continue  # news, which nobody here listens to
                 case Wake(at=at):
@@ -263,6 +268,13 @@ class World:
                 case Abort(step=step, attempt=attempt):
                     if self.rng.random() < 0.8:  # a signal, so it may be lost
                         self.aborted.add((run.id, step, attempt))
+
+    def _remind(self, id_: str, run: WorkflowRun) -> None:
+        before = self.messages.get(id_)
+        if before is None:
+            self._put(id_, "reports", run, self.now)
+        elif before.token:  # here whoever claimed it last settles it, however late
+            before.reminder = True
 
     def _put(
         self,

@@ -5,6 +5,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,7 @@ class World:
             worker="test",
             targets=lambda plan: self.harbor,
             memory=self.archive,
+            together=timedelta(),
         )
 
     def _wire(self) -> None:

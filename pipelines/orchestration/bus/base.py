@@ -51,7 +51,11 @@ class MessageBus(ABC):
 
     @abstractmethod
     async def commit(self, batch: Batch) -> None:
-        """Store the batch atomically, then make its messages claimable and forget settled ones."""
+        """Store the batch atomically, then make its messages claimable and forget settled ones.
+
+        A reminder is no message of its own while one with its id waits; whoever holds that one may
+        have looked too early, so then it follows.
+        """
 
     @abstractmethod
     async def claim(

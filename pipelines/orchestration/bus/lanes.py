@@ -47,6 +47,8 @@ class Entry:
     timer: Timer | None = None
     taken: bool = False
     """From being taken for a claim until it is freed."""
+    reminder: Message | None = None
+    """What follows once it is settled."""
 
 
 class _Ring(Generic[T]):

@@ -8,6 +8,7 @@ import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 from pydantic import JsonValue
 
@@ -64,7 +65,8 @@ class LocalBus(MessageBus):
         if self._closed:
             raise NotStored("The bus is closed.")
         settled = [self._held(lease) for lease in batch.settled]
-        touched = [entry.message.id for entry in settled] + [m.id for m in batch.messages]
+        touched = [entry.message.id for entry in settled] + [m.id for m in batch.queued]
+        batch = self._reminded(batch, settled)
         self._withhold(touched)
         await self._shielded.finish(self._commit(batch, settled, touched))
 
@@ -135,6 +137,28 @@ class LocalBus(MessageBus):
         return self._topics.respond(topic, handler)
 
     # storing
+
+    def _reminded(self, batch: Batch, settled: Sequence[Entry]) -> Batch:
+        """Return the batch with reminders among its messages where they are needed now."""
+        due = [entry.reminder for entry in settled if entry.reminder is not None]
+        due += [each for each in batch.reminders if self._is_due(each, settled)]
+        if not (due or batch.reminders):
+            return batch
+        messages = {message.id: message for message in batch.messages}
+        for reminder in due:
+            messages.setdefault(reminder.id, reminder)
+        return replace(batch, messages=tuple(messages.values()), reminders=())
+
+    def _is_due(self, reminder: Message, settled: Sequence[Entry]) -> bool:
+        """Whether nothing waits for it; a holder that may not see the batch is followed by it."""
+        entry = self._entries.get(reminder.id)
+        if entry is None or entry in settled:
+            return True
+        if entry.leased_until is not None and reminder.id in self._changing:
+            return True  # What is being stored settles it.
+        if entry.taken:
+            entry.reminder = reminder
+        return False
 
     async def _commit(self, batch: Batch, settled: Iterable[Entry], touched: Iterable[str]) -> None:
         try:

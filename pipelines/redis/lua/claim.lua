@@ -50,7 +50,7 @@ end
 local function take_back(id)
   local m = load_message(id)
   unhold(m)
-  call('HDEL', message_of(id), 'until', 'entry', 'consumer')
+  call('HDEL', message_of(id), 'until', 'entry', 'consumer', 'reminder')
   make_ready(m)
   -- A consumer whose last entry was taken from it is dead, or comes back with its next claim.
   if #call('XPENDING', stream_of(m.shelf), GROUP, '-', '+', 1, m.consumer) == 0 then

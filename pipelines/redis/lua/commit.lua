@@ -1,7 +1,8 @@
 -- One batch, all or nothing: writes, appends, settled leases and messages.
--- ARGV: now, the commit's id, four counts, then writes (key, expected version or '', milliseconds
+-- ARGV: now, the commit's id, five counts, then writes (key, expected version or '', milliseconds
 -- to live or '' or 'gone', value), appends (log, keep, item), settled leases (id, token, number or
--- 0 for the token alone) and messages (id, shelf, tenant, priority, attempts, due or '', body).
+-- 0 for the token alone), messages (id, shelf, tenant, priority, attempts, due or '', body) and
+-- reminders, which are like messages.
 -- Answers ok, conflict KEY VERSION, or lost ID.
 
 local now = time(ARGV[1])
@@ -9,7 +10,7 @@ local once = P .. 'once:' .. ARGV[2]
 -- The answer to an earlier copy of this very commit was lost on its way.
 if call('EXISTS', once) == 1 then return { 'ok' } end
 
-local at = 7
+local at = 8
 local function take(how_many, width)
   local items = {}
   for _ = 1, tonumber(how_many) do
@@ -19,7 +20,7 @@ local function take(how_many, width)
   return items
 end
 local writes, appends = take(ARGV[3], 4), take(ARGV[4], 3)
-local settled, messages = take(ARGV[5], 3), take(ARGV[6], 7)
+local settled, messages, reminders = take(ARGV[5], 3), take(ARGV[6], 7), take(ARGV[7], 7)
 
 -- What is there, and whether it may change. Reading it also finds a key of another type.
 
@@ -39,6 +40,26 @@ for _, lease in ipairs(settled) do
     return { 'lost', lease[1] }
   end
   lease.message = m
+end
+
+-- A reminder is put where its message is settled or gone, and noted where that is leased.
+
+local gone, noted, put = {}, {}, {}
+for _, message in ipairs(messages) do put[message[1]] = true end
+for _, lease in ipairs(settled) do
+  local m = lease.message
+  gone[m.id] = true
+  if m.reminder and not put[m.id] then
+    messages[#messages + 1] = { m.id, m.shelf, m.tenant, m.priority, 0, '', m.reminder }
+  end
+end
+for _, reminder in ipairs(reminders) do
+  local m = load_message(reminder[1])
+  if not m or (gone[m.id] and not m.reminder) then
+    messages[#messages + 1] = reminder
+  elseif m.state == 'h' and not gone[m.id] then
+    noted[#noted + 1] = reminder
+  end
 end
 if #writes > 0 then
   call('ZCARD', P .. 'records')
@@ -89,14 +110,15 @@ for _, append in ipairs(appends) do
   call('XADD', log, string.format('%.0f-0', number + 1), 'item', append[3])
   call('XTRIM', log, 'MAXLEN', append[2])
 end
-local gone = {}
+for _, reminder in ipairs(noted) do
+  call('HSET', message_of(reminder[1]), 'reminder', reminder[7])
+end
 for _, lease in ipairs(settled) do
   local m = lease.message
   withdraw(m)
   call('DEL', message_of(m.id))
   call('ZREM', P .. 'messages', m.id)
   count(P .. 'depth', queue_of(m.shelf), -1)
-  gone[m.id] = true
 end
 for _, message in ipairs(messages) do
   local before = not gone[message[1]] and message.before or nil

@@ -45,9 +45,9 @@ local function count(key, field, by)
   if call('HINCRBY', key, field, by) == 0 then call('HDEL', key, field) end
 end
 
--- state: r(eady), d(elayed) or h(eld)
+-- state: r(eady), d(elayed) or h(eld); reminder: the body of what follows once it is settled
 local FIELDS = { 'shelf', 'tenant', 'priority', 'order', 'number', 'attempts', 'due', 'state',
-  'until', 'entry', 'consumer', 'body' }
+  'until', 'entry', 'consumer', 'body', 'reminder' }
 
 local function load_message(id)
   local found = call('HMGET', message_of(id), unpack(FIELDS))

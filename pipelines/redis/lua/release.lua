@@ -9,7 +9,7 @@ if not is_held(m, ARGV[4], ARGV[5], now) then
   return ARGV[2] == '1' and 'ok' or 'lost'
 end
 unhold(m)
-call('HDEL', message_of(m.id), 'until', 'entry', 'consumer')
+call('HDEL', message_of(m.id), 'until', 'entry', 'consumer', 'reminder')
 m.due = string.format('%.0f', now + ARGV[6])
 call('HSET', message_of(m.id), 'due', m.due)
 place(m, now)

@@ -13,7 +13,8 @@ from pipelines.model import TaskResult, WorkflowRun
 from pipelines.orchestration.assembly import orchestrate
 from pipelines.orchestration.dispatch import Dispatcher
 from pipelines.orchestration.leases import LEASE_SECONDS
-from pipelines.ports import CheckState, Lease, Reporter
+from pipelines.orchestration.work import postponed
+from pipelines.ports import Batch, CheckState, Lease, Reporter
 from tests.support.forge import Crash, Forge, Pull
 from tests.support.world import World
 
@@ -77,13 +78,19 @@ def second(world: World) -> Process:
 
 
 async def two_reports(world: World) -> tuple[Lease, Lease]:
-    """Return two reports of one run, of which nothing was shown yet."""
+    """Return two reports of one run, of which nothing was shown yet.
+
+    One was put off and comes back while the other, of what happened since, is still to be done.
+    """
     await world.pull_request("opened", 5, "one")
     await world.work("deliveries")
     first = await world.claim("reports")
     await world.work("agent.review")
-    second = await world.claim("reports")
     assert first is not None
+    now = world.clock.now()
+    returned = postponed(first.message, until=now, failed=False, now=now)
+    await world.bus.commit(Batch(messages=[returned]))
+    second = await world.claim("reports")
     assert second is not None
     return first, second
 
@@ -159,12 +166,13 @@ async def test_a_process_that_lost_its_turn_shows_nothing_more(
     world: World, forge: Forge, first: Process, second: Process
 ) -> None:
     """It was stopped in the middle, and the other has shown the run meanwhile."""
-    one, _ = await two_reports(world)
+    one, other = await two_reports(world)
+    await world.bus.release(other)
     first.reporter.going.clear()
     early = first.begin(one)
     await first.reporter.entered.wait()
     world.clock.leap(LEASE_SECONDS)
-    (again, *_) = await world.bus.claim(["reports"], limit=2, wait=0.0, lease=LEASE_SECONDS)
+    (again,) = await world.bus.claim(["reports"], limit=1, wait=0.0, lease=LEASE_SECONDS)
     await second.begin(again)
     assert second.reporter.entered.is_set()
     first.reporter.going.set()

@@ -80,7 +80,7 @@ def test_consent_to_another_commit_publishes_nothing() -> None:
 
 def test_effects_nobody_consents_to_are_never_carried_out() -> None:
     story = held()
-    assert story.wakes() == [EPOCH + timedelta(seconds=7200)]
+    assert story.run.step("ship").deadline == EPOCH + timedelta(seconds=7200)
     story.later(7200)
     story.happens(Ticked())
     assert story.run.step("ship").conclusion is Conclusion.TIMED_OUT

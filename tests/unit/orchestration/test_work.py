@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from pipelines.model import CommandTrigger, ScheduleTrigger, Step, StepState, WorkflowRun
-from pipelines.orchestration.transitions import Abort, Dispatch, Publish, Report, Wake
+from pipelines.orchestration.transitions import Abort, Dispatch, Publish, Wake
 from pipelines.orchestration.work import (
     UNAVAILABLE,
     Job,
@@ -12,6 +12,7 @@ from pipelines.orchestration.work import (
     messages_of,
     postponed,
     priority_of,
+    report_of,
 )
 from tests.support.clock import EPOCH
 from tests.support.samples import ADA, REPOSITORY, a_change, a_trigger
@@ -41,7 +42,6 @@ def test_each_command_becomes_a_message_whose_id_a_repeat_would_share() -> None:
     commands = (
         Dispatch(step="review", attempt=2, not_before=LATER),
         Publish(step="review", attempt=2),
-        Report(),
         Wake(at=LATER),
         Abort(step="review", attempt=1),
     )
@@ -50,7 +50,6 @@ def test_each_command_becomes_a_message_whose_id_a_repeat_would_share() -> None:
     assert [(m.id, m.queue, m.not_before) for m in made] == [
         ("task/run1/review/2", "agent.review", LATER),
         ("publish/run1/review/2", "effects", None),
-        ("report/run1/4", "reports", None),
         ("wake/run1", "timers", LATER),
     ]
     assert {m.tenant for m in made} == {"7/42"}
@@ -79,12 +78,12 @@ def test_what_people_wait_for_goes_before_pushes_and_those_before_the_clock() ->
 
 
 def test_putting_off_counts_failures_and_forgets_claims() -> None:
-    (first,) = messages_of(a_run(), (Report(),), agents=frozenset(), now=EPOCH)
+    first = report_of(a_run(), EPOCH)
     claimed = first.model_copy(update={"attempts": 2})
     again = postponed(claimed, until=LATER, failed=True, now=EPOCH)
     parked = postponed(again, until=LATER, failed=False, now=EPOCH)
 
-    assert (again.id, again.attempts, again.body["failures"]) == ("report/run1/4~1", 0, 1)
-    assert (parked.id, parked.body["failures"]) == ("report/run1/4~2", 1)
+    assert (again.id, again.attempts, again.body["failures"]) == ("report/run1~1", 0, 1)
+    assert (parked.id, parked.body["failures"]) == ("report/run1~2", 1)
     assert fresh(parked).id == first.id
     assert fresh(parked).body == first.body
