@@ -52,6 +52,11 @@ test: $(VENV)/.dev ## Run the whole test suite
 integration: $(VENV)/.models node_modules/.peers .peers/.done ## Check against real peers: GitHub's descriptions, a model, an engine, a cloud
 	$(BIN)/python -m pytest -q -m integration $(ARGS)
 
+chaos: $(VENV)/.dev ## Kill, pause, cut off and wipe everything at random moments, for half an hour
+	CONDUCTOR_CHAOS_ROUNDS=$${ROUNDS:-20} CONDUCTOR_CHAOS_EVENTS=$${EVENTS:-10000} \
+	CONDUCTOR_RECOVERY_SEEDS=$${SEEDS:-100} \
+	$(BIN)/python -m pytest -n 2 -q -rP tests/chaos tests/stories/test_recovery.py $(ARGS)
+
 bench: $(VENV)/.dev .bench/.done ## Measure: acknowledgement, engine, runs beside peers, storage, imports, memory
 	$(BIN)/python -m benchmarks
 

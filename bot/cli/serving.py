@@ -31,7 +31,7 @@ from bot.web.health import Health
 from bot.web.webhooks import GitHubWebhook
 from bot.wiring import Frontage, Services, frontage, services
 from bot.worker import Worker, check_heartbeat
-from pipelines.errors import Parked, Retryable, UserError
+from pipelines.errors import NotStored, Parked, Retryable, UserError
 from pipelines.integrations.observability.alerts import parse as parse_alerts
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.news import ENDINGS
@@ -295,12 +295,15 @@ def _stop(worker: Worker, told: "asyncio.Task[object]") -> None:
 
 
 async def _identity(settings: ConductorConfig, github: GitHub, clock: Clock) -> AppIdentity:
-    """Ask GitHub who the App is until it answers; raises UserError if it refuses the App."""
+    """Ask GitHub who the App is until it answers; raises UserError if it refuses the App.
+
+    NotStored is what a store out of reach looks like in which requests to GitHub are counted.
+    """
     wait = 1.0
     while True:
         try:
             identity = await github.identity()
-        except (Retryable, Parked) as error:
+        except (Retryable, Parked, NotStored) as error:
             _log.warning("github_not_reached", error=str(error), retry_in_seconds=wait)
             await clock.sleep(wait)
             wait = min(2 * wait, LONGEST_RETRY_SECONDS)

@@ -23,18 +23,18 @@ class Proxy:
         try:
             server_reads, server_writes = await asyncio.open_connection(*self._target)
         except OSError:
-            client_writes.close()
             return
+        ways = [
+            asyncio.create_task(self._requests(client_reads, server_writes)),
+            asyncio.create_task(self._answers(server_reads, client_writes)),
+        ]
         try:
-            there = asyncio.create_task(self._requests(client_reads, server_writes))
-            back = asyncio.create_task(self._answers(server_reads, client_writes))
-            _, pending = await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(there, back, return_exceptions=True)
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for way in ways:
+                way.cancel()
             server_writes.close()
-            client_writes.close()
+            await asyncio.gather(*ways, return_exceptions=True)
 
     async def _requests(self, reads: asyncio.StreamReader, writes: asyncio.StreamWriter) -> None:
         while data := await reads.read(65536):
@@ -64,6 +64,7 @@ async def proxy_before(host: str, port: int) -> AsyncGenerator[Proxy]:
     def begin(reads: asyncio.StreamReader, writes: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(proxy.serve(reads, writes))
         tasks.add(task)
+        task.add_done_callback(lambda _: writes.close())
         task.add_done_callback(tasks.discard)
 
     server = await asyncio.start_server(begin, "127.0.0.1", 0)
