@@ -9,11 +9,11 @@ from typing import TypeVar
 from bot.settings import load_settings
 from pipelines.errors import NotStored, UserError
 from pipelines.orchestration.bus.base import MessageBus
-from pipelines.orchestration.bus.local import LocalBus
+from pipelines.orchestration.bus.open import open_bus
 from pipelines.ports import Clock
 from pipelines.stores.backend import StorageBackend
 from pipelines.stores.open import open_backend
-from pipelines.system import SystemClock
+from pipelines.system import SortableIds, SystemClock
 
 T = TypeVar("T")
 
@@ -33,15 +33,15 @@ class Opened:
 
 
 @asynccontextmanager
-async def _opened(*, change: bool) -> AsyncGenerator[Opened]:
+async def _opened(*, change: bool, beside: str) -> AsyncGenerator[Opened]:
     clock, url = SystemClock(), load_settings().conductor_storage_url
     try:
         store = open_backend(url, clock, read_only=not change)
     except NotStored as error:
         if change and "in use" in str(error):
-            raise UserError(_BESIDE) from error
+            raise UserError(beside) from error
         raise
-    bus = LocalBus(store, clock)
+    bus = open_bus(store, clock, f"command/{SortableIds(clock)()}")
     try:
         if change:
             await bus.start()
@@ -52,11 +52,16 @@ async def _opened(*, change: bool) -> AsyncGenerator[Opened]:
         await store.close()
 
 
-def with_store(work: Callable[[Opened], Awaitable[T]], *, change: bool = False) -> T:
-    """Return what the work returns on the configured store; UserError if it may not be changed."""
+def with_store(
+    work: Callable[[Opened], Awaitable[T]], *, change: bool = False, beside: str = _BESIDE
+) -> T:
+    """Return what the work returns on the configured store.
+
+    Raises UserError with the sentence ``beside`` if a server alone may change it.
+    """
 
     async def working() -> T:
-        async with _opened(change=change) as opened:
+        async with _opened(change=change, beside=beside) as opened:
             return await work(opened)
 
     return asyncio.run(working())

@@ -1,16 +1,14 @@
 """What ``conductor runs`` does: opens the store, finds the run, and says what is there."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from bot.cli.opened import Opened, with_store
 from bot.cli.words import as_table, in_short, to_json
-from bot.settings import load_settings
 from pipelines.agents.registry import AGENTS
-from pipelines.errors import NotStored, UserError
+from pipelines.errors import UserError
 from pipelines.model import Step, TaskResult, WorkflowRun
-from pipelines.orchestration.bus.local import LocalBus
+from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.changes import Admission, Changes, Plan
 from pipelines.orchestration.coordinator import Coordinator
 from pipelines.orchestration.engine import WorkflowEngine
@@ -21,14 +19,13 @@ from pipelines.replay.judgement import Judgement
 from pipelines.replay.replay import RunReplay, StepReplay, replay_run
 from pipelines.replay.tape import Tape
 from pipelines.stores.backend import StorageBackend
-from pipelines.stores.open import open_backend
 from pipelines.system import SortableIds, SystemClock
 
 T = TypeVar("T")
 
 _BESIDE = (
     "A server is running on this store, so it alone may change it: use a button of the check, or "
-    "`/conductor {verb}` in the pull request, or stop the server first."
+    "`/conductor {verb}` in the pull request, stop the server first, or keep the store in Redis."
 )
 _BY_OPERATOR = "Cancelled by the operator."
 
@@ -36,7 +33,7 @@ _BY_OPERATOR = "Cancelled by the operator."
 class Desk:
     """One opened store and the runs in it."""
 
-    def __init__(self, store: StorageBackend, bus: LocalBus) -> None:
+    def __init__(self, store: StorageBackend, bus: MessageBus) -> None:
         clock = SystemClock()
         self.state = StateManager(store, bus, clock)
         self.tape = Tape(store)
@@ -87,33 +84,13 @@ class Desk:
         return run
 
 
-@asynccontextmanager
-async def _desk(verb: str = "") -> AsyncGenerator[Desk]:
-    """Open the configured store: to read it beside a server, or with a verb to change it."""
-    clock, url = SystemClock(), load_settings().conductor_storage_url
-    try:
-        store = open_backend(url, clock, read_only=not verb)
-    except NotStored as error:
-        if verb and "in use" in str(error):
-            raise UserError(_BESIDE.format(verb=verb)) from error
-        raise
-    bus = LocalBus(store, clock)
-    try:
-        if verb:
-            await bus.start()
-        yield Desk(store, bus)
-    finally:
-        if verb:
-            await bus.close()
-        await store.close()
-
-
 def _at_desk(work: Callable[[Desk], Awaitable[T]], verb: str = "") -> T:
-    async def working() -> T:
-        async with _desk(verb) as desk:
-            return await work(desk)
+    """Return what the work returns; with a verb it changes the store."""
 
-    return asyncio.run(working())
+    async def working(opened: Opened) -> T:
+        return await work(Desk(opened.store, opened.bus))
+
+    return with_store(working, change=bool(verb), beside=_BESIDE.format(verb=verb))
 
 
 # --- list and show -------------------------------------------------------------------------------

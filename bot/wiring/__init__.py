@@ -18,6 +18,7 @@ from bot.github.source import GitHubSource
 from bot.github.throttle import Ledger
 from bot.github.transport import http_client
 from bot.intake import build_intake
+from bot.intake.recovery import RECOVERIES
 from bot.intake.schedules import Schedules
 from bot.redactor import Redactor
 from bot.reporting.publisher import GitHubReporter
@@ -32,6 +33,7 @@ from bot.wiring.instruments import (
     observatories,
     sandboxes,
 )
+from bot.wiring.recovery import recoveries
 from bot.wiring.sharing import fleet_caps, shared_ledger
 from bot.worker import FleetCaps, Lane, Sweep, Worker
 from pipelines.agents.process import ProcessRunner
@@ -224,8 +226,17 @@ def _worker(
         identity=identity,
         repositories=doorway.github.repository,
     )
+    rescue = recoveries(
+        parts,
+        doorway.github,
+        doorway.source,
+        identity,
+        store=outside.store,
+        bus=outside.bus,
+        clock=outside.clock,
+    )
     dispatcher = Dispatcher(
-        {**parts.handlers, DELIVERIES: intake},
+        {**parts.handlers, DELIVERIES: intake, RECOVERIES: rescue.handler},
         bus=outside.bus,
         errors=parts.errors,
         clock=outside.clock,
@@ -235,6 +246,7 @@ def _worker(
         lanes=(
             Lane("deliveries", (DELIVERIES,), 4),
             Lane("publishing", (EFFECTS, REPORTS, TIMERS), 8),
+            rescue.lane,
             *agent_lanes(
                 parts.coordinator.queues, settings.conductor_concurrency, fleet_caps(settings)
             ),
@@ -244,6 +256,7 @@ def _worker(
         store=outside.store,
         clock=outside.clock,
         sweeps=(
+            *rescue.sweeps,
             Sweep("schedules", SWEEP_SECONDS, _schedules(outside).sweep),
             Sweep("deadlines", SWEEP_SECONDS, parts.coordinator.tick_all),
             Sweep("deployments left", SWEEP_SECONDS, parts.tidying.sweep),

@@ -128,7 +128,7 @@ async def test_a_second_run_makes_the_same_bytes_and_commits_nothing(town: Town)
 
 async def test_a_written_test_may_rest_on_the_fixtures(town: Town) -> None:
     test = {"source": "shop/cart.py", "title": "Orders", "content": WITH_ORDERS}
-    writes = {"purpose": "test", "contains": [f'"{NEW}"', ORDERS]}
+    writes = {"purpose": "test", "contains": [f'"test": "{NEW}"', ORDERS]}
     pull = await with_schema(town, {**writes, "replies": [{"json": {"tests": [test]}}]})
     _, with_fixtures, with_test = pull.heads
     changed = await town.repo.git.text("diff", "--name-status", with_fixtures, with_test)

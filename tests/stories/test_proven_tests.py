@@ -36,8 +36,9 @@ def writes(content: str) -> list[Rule]:
     """Rules of a model that writes this test as long as it is not there."""
     test = {"source": "shop/cart.py", "title": "The average of a cart", "content": content}
     nothing: dict[str, Any] = {"json": {"tests": []}}
+    missing = [f'"test": "{NEW}"']
     return [
-        {"purpose": "test", "contains": [f'"{NEW}"'], "replies": [{"json": {"tests": [test]}}]},
+        {"purpose": "test", "contains": missing, "replies": [{"json": {"tests": [test]}}]},
         {"purpose": "test", "replies": [nothing]},
         {"purpose": "test.again", "replies": [nothing]},
     ]

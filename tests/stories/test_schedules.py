@@ -24,9 +24,7 @@ def workers(town: Town) -> list[Schedules]:
 
 async def look(town: Town) -> None:
     """Let the three workers look at the same time."""
-    before = len(await town.deliveries())
     await asyncio.gather(*(worker.sweep() for worker in workers(town)))
-    town.beside_github += len(await town.deliveries()) - before
     await town.settled()
 
 
