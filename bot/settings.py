@@ -18,7 +18,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bot.deliveries.signature import MIN_SECRET_CHARACTERS
 from pipelines.errors import UserError
-from pipelines.orchestration.leases import LEASE_SECONDS
 
 SandboxChoice = Literal["auto", "kubernetes", "docker", "bubblewrap", "host", "none"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -76,7 +75,7 @@ class ConductorConfig(BaseSettings):
     conductor_concurrency: int = Field(default=8, ge=1, le=256)
     conductor_concurrency_per_repository: int | None = Field(default=None, ge=1, le=10_000)
     conductor_concurrency_per_installation: int | None = Field(default=None, ge=1, le=10_000)
-    conductor_lease_seconds: float = Field(default=LEASE_SECONDS, ge=5, le=LEASE_SECONDS)
+    conductor_lease_seconds: float = Field(default=60.0, ge=5, le=60)
     conductor_backlog: int = Field(default=20_000, ge=1, le=10_000_000)
     conductor_backlog_mib: int = Field(default=1024, ge=1, le=1024 * 1024)
     conductor_log_level: LogLevel = "INFO"
