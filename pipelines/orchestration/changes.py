@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pipelines.errors import Conflict
 from pipelines.model import (
     Change,
-    Conclusion,
     EnvironmentPlan,
     Outcome,
-    PullRequestTrigger,
     Step,
     TaskResult,
     Trigger,
@@ -20,7 +19,7 @@ from pipelines.orchestration.concurrency import Turns, waiting, waits_for_turn
 from pipelines.orchestration.engine import WorkflowEngine
 from pipelines.orchestration.memory import Memory
 from pipelines.orchestration.news import ENDINGS, FEEDBACK, endings, sent_back
-from pipelines.orchestration.runs import new_run
+from pipelines.orchestration.runs import needless, new_run
 from pipelines.orchestration.state import RunChange, StateManager
 from pipelines.orchestration.telling import asked_in, waits
 from pipelines.orchestration.transitions import (
@@ -96,12 +95,16 @@ class Changes:
         tape: Tape | None = None,
         memory: Memory | None = None,
         together: timedelta = timedelta(),
+        fresh: bool = True,
     ) -> None:
         """``tape`` keeps what happens to each run, so that it can be gone through again.
 
         ``memory`` keeps what people teach; without it that is not kept.
         What changes within the time ``together`` is shown to users together.
+        Unless ``fresh``, runs are taken as this process saw them last, which ``commit`` checks.
         """
+        self._fresh = fresh
+        self._assumed: set[str] = set()
         self._together = together
         self._tape = tape
         self._memory = memory
@@ -139,7 +142,11 @@ class Changes:
 
     async def run(self, tenant: str, run_id: str) -> WorkflowRun | None:
         """Return the run as it will be, or None if there is none."""
-        run = self._after.get(run_id) or await self._state.get(tenant, run_id)
+        run = self._after.get(run_id)
+        if run is None and not self._fresh:
+            run = self._state.remembered(tenant, run_id)
+            self._assumed |= {run_id} if run is not None else set()
+        run = run or await self._state.get(tenant, run_id)
         if run is not None:
             self._before.setdefault(run_id, run)
             self._after.setdefault(run_id, run)
@@ -216,6 +223,7 @@ class Changes:
 
     async def commit(self) -> None:
         """Store everything or nothing; raises Conflict if a run changed since it was read."""
+        self._check_assumed()
         await self._pass_turns()
         changed = [
             RunChange(self._before[run.id], run, self._results.get(run.id, {}))
@@ -231,12 +239,20 @@ class Changes:
         await self._bus.commit(
             Batch(writes=writes, messages=work, settled=self._settled, reminders=reports)
         )
+        self._state.remember(*changed)
         for run_id, commands in self._commands.items():
             for command in commands:
                 await self._tell(run_id, command)
         for change in changed:
             for ending in endings(change.before, change.after):
                 await self._bus.publish(ENDINGS, ending)
+
+    def _check_assumed(self) -> None:
+        """Raise Conflict if a run that nobody looked up stays as it is: the store cannot object."""
+        for run_id in self._assumed:
+            before = self._before[run_id]
+            if before is not None and self._after[run_id] is before:
+                raise Conflict(run_id, expected=before.version, actual=before.version)
 
     def _history(self, changed: Sequence[RunChange]) -> list[Write]:
         if self._tape is None:
@@ -266,7 +282,8 @@ class Changes:
         tenant = change.repository.tenant
         record = await self._state.group(tenant, plan.group)
         older = await self._state.get(tenant, record.run_id) if record else None
-        reason = _needless(plan, trigger, change, older)
+        agents = {step.agent for step in plan.steps}
+        reason = needless(trigger, change, older, agents=agents, again=plan.again)
         if reason:
             return None, older, reason
         run = new_run(
@@ -379,24 +396,3 @@ def _still_wanted(run: WorkflowRun, commands: Sequence[Command]) -> list[Command
 def _owes_an_answer(run: WorkflowRun) -> bool:
     """Whether somebody asked for this run and waits for it; not one that itself is an answer."""
     return asked_in(run) is not None and run.steps[0].agent != DESK
-
-
-def _needless(
-    plan: Plan, trigger: Trigger, change: Change, older: WorkflowRun | None
-) -> str | None:
-    """Return why no run of the plan is needed, or None."""
-    if older is not None and older.trigger.delivery_id == trigger.delivery_id:
-        return "This delivery has started it already."
-    if plan.again:
-        return None
-    if older is None:
-        reviews = {step.agent for step in plan.steps} == {"review"}
-        known = reviews and change.head_sha in change.reviewed_shas
-        return "This commit was reviewed before." if known else None
-    bound_to_commit = trigger.kind in ("pull_request", "push")
-    if not bound_to_commit or older.change.head_sha != change.head_sha:
-        return None
-    reopened = isinstance(trigger, PullRequestTrigger) and trigger.action == "reopened"
-    if reopened and older.conclusion is Conclusion.CANCELLED:
-        return None
-    return "A run for this commit is under way." if older.live else "This commit was run before."

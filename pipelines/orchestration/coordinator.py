@@ -18,6 +18,7 @@ from pipelines.orchestration.memory import Memory
 from pipelines.orchestration.records import AgentRecord
 from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.transitions import RunEvent, Ticked
+from pipelines.orchestration.turns import OneAtATime
 from pipelines.orchestration.work import AGENT, UNAVAILABLE, job_of
 from pipelines.ports import Clock, Ids, Lease, Write
 from pipelines.replay.tape import Tape
@@ -60,13 +61,14 @@ class Coordinator:
         self._bus = bus
         self._clock = clock
         self._ids = ids
+        self._one_at_a_time = OneAtATime()
 
     @property
     def queues(self) -> tuple[str, ...]:
         """The queues of all agents, and that of the steps whose agent is not here."""
         return (*(f"{AGENT}{name}" for name in sorted(self.agents)), UNAVAILABLE)
 
-    def changes(self) -> Changes:
+    def changes(self, *, fresh: bool = True) -> Changes:
         """Return an empty set of changes to gather a decision in."""
         return Changes(
             state=self._state,
@@ -78,6 +80,7 @@ class Coordinator:
             tape=self._tape,
             memory=self._memory,
             together=self._together,
+            fresh=fresh,
         )
 
     async def run(self, tenant: str, run_id: str) -> WorkflowRun | None:
@@ -121,7 +124,7 @@ class Coordinator:
             changes.write(*writes)
             return await changes.advance(tenant, run_id, *events, result=result)
 
-        return await self.decide(decide)
+        return await self.decide(decide, about=run_id)
 
     async def settle(self, lease: Lease, *, writes: tuple[Write, ...] = ()) -> None:
         """Count a message as done; nothing else changes but these records."""
@@ -130,14 +133,22 @@ class Coordinator:
         changes.write(*writes)
         await changes.commit()
 
-    async def decide(self, decision: Callable[[Changes], Awaitable[T]]) -> T:
+    async def decide(self, decision: Callable[[Changes], Awaitable[T]], *, about: str = "") -> T:
         """Take a decision and store it, again from the start whenever it came too late.
 
-        Raises Conflict if that happens too often, which makes the message wait and try again.
+        Decisions of this process ``about`` one run wait for each other, and are taken at first on
+        the run as it was seen last; both only saves decisions that would come too late. Raises
+        Conflict if that happens too often, which makes the message wait and try again.
         """
+        if not about:
+            return await self._decide(decision, fresh=True)
+        async with self._one_at_a_time(about):
+            return await self._decide(decision, fresh=False)
+
+    async def _decide(self, decision: Callable[[Changes], Awaitable[T]], *, fresh: bool) -> T:
         turn = 0
         while True:
-            changes, turn = self.changes(), turn + 1
+            changes, turn = self.changes(fresh=fresh or turn > 0), turn + 1
             try:
                 outcome = await decision(changes)
                 await changes.commit()

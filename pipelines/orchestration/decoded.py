@@ -1,6 +1,7 @@
 """Runs that this process read or wrote lately, so that the same bytes are not decoded again."""
 
 from collections import OrderedDict
+from typing import TypeVar
 
 from pipelines.model import WorkflowRun
 from pipelines.orchestration.records import read
@@ -9,24 +10,42 @@ from pipelines.ports import Versioned
 _KEPT = 256
 """More than one process has at work at a time; each takes some ten kilobytes."""
 
+K = TypeVar("K", str, bytes)
+
 
 class DecodedRuns:
-    """What stored bytes mean; the store alone says which bytes those are, so nothing is stale."""
+    """What stored bytes mean, which cannot change, and which run was seen last, which can."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[bytes, WorkflowRun] = OrderedDict()
+        self._meanings: OrderedDict[bytes, WorkflowRun] = OrderedDict()
+        self._newest: OrderedDict[str, WorkflowRun] = OrderedDict()
 
     def run(self, key: str, record: Versioned) -> WorkflowRun:
         """Return the stored run with the version under which it is stored."""
-        run = self._kept.get(record.value) or read(WorkflowRun, key, record)
+        run = self._meanings.get(record.value) or read(WorkflowRun, key, record)
         self.keep(record.value, run)
         if run.version != record.version:
-            return run.model_copy(update={"version": record.version})
+            run = run.model_copy(update={"version": record.version})
+        self.saw(key, run)
         return run
 
     def keep(self, value: bytes, run: WorkflowRun) -> None:
         """Remember what these bytes mean, as long as others are not more recent."""
-        self._kept[value] = run
-        self._kept.move_to_end(value)
-        if len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+        _put(self._meanings, value, run)
+
+    def saw(self, key: str, run: WorkflowRun) -> None:
+        """Remember that the run was like this, unless it is known to have gone on."""
+        known = self._newest.get(key)
+        if known is None or known.version < run.version:
+            _put(self._newest, key, run)
+
+    def newest(self, key: str) -> WorkflowRun | None:
+        """Return the run as it was seen last; it may have changed since."""
+        return self._newest.get(key)
+
+
+def _put(kept: OrderedDict[K, WorkflowRun], key: K, run: WorkflowRun) -> None:
+    kept[key] = run
+    kept.move_to_end(key)
+    if len(kept) > _KEPT:
+        kept.popitem(last=False)

@@ -102,7 +102,7 @@ class Execution:
     async def handle(self, lease: Lease) -> None:
         """Run the task, if the run still waits for it, and settle the message with its outcome."""
         job = job_of(lease.message)
-        run = await self._coordinator.decide(partial(self._claim, lease, job))
+        run = await self._coordinator.decide(partial(self._claim, lease, job), about=job.run)
         if run is not None:
             await self._run(lease, job, run, run.step(job.step))
 

@@ -19,6 +19,7 @@ from pipelines.orchestration.error_handler import Decision, ErrorHandler
 from pipelines.orchestration.leases import LEASE_SECONDS, under_lease
 from pipelines.orchestration.records import EffectRecord
 from pipelines.orchestration.state import StateManager
+from pipelines.orchestration.turns import OneAtATime
 from pipelines.orchestration.work import job_of
 from pipelines.ports import Batch, CheckState, Clock, Lease, Receipt, Reporter, Write
 
@@ -65,7 +66,7 @@ class Reports:
         self._errors = errors
         self._bus = bus
         self._clock = clock
-        self._queues: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._one_at_a_time = OneAtATime()
 
     async def handle(self, lease: Lease) -> None:
         """Show the run, and settle the message with what users see of it now."""
@@ -89,7 +90,7 @@ class Reports:
 
     async def _handle(self, lease: Lease, turn: _Turn) -> None:
         job = job_of(lease.message)
-        async with self._queued(job.run):
+        async with self._one_at_a_time(job.run):  # others of this process need not be put off
             run = await self._coordinator.run(lease.message.tenant, job.run)
             if run is None or _silent(run):
                 await self._coordinator.settle(lease)
@@ -169,19 +170,6 @@ class Reports:
             except BaseException:
                 turn.begun = begun
                 raise
-
-    @asynccontextmanager
-    async def _queued(self, run_id: str) -> AsyncGenerator[None]:
-        """Wait for the reports of the run in this process, which need not be put off."""
-        lock, waiting = self._queues.get(run_id, (asyncio.Lock(), 0))
-        self._queues[run_id] = (lock, waiting + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, waiting = self._queues.pop(run_id)
-            if waiting > 1:
-                self._queues[run_id] = (lock, waiting - 1)
 
 
 def _key(run: WorkflowRun) -> str:

@@ -105,6 +105,16 @@ class StateManager:
         record = await self._backend.get(key)
         return self._decoded.run(key, record) if record else None
 
+    def remembered(self, tenant: str, run_id: str) -> WorkflowRun | None:
+        """Return the run as this process saw it last; whoever decides on that must compare."""
+        return self._decoded.newest(keys.run_key(tenant, run_id))
+
+    def remember(self, *stored: RunChange) -> None:
+        """Note what these runs are now."""
+        for change in stored:
+            run = _stamped(change)
+            self._decoded.saw(keys.run_key(run.change.repository.tenant, run.id), run)
+
     async def result(self, tenant: str, run_id: str, step: str) -> TaskResult | None:
         """Return the newest stored result of a step, or None."""
         key = keys.result_key(tenant, run_id, step)
