@@ -230,14 +230,17 @@ class Fleet:
         self.stirred.set()
 
     async def until(
-        self, condition: Callable[[], bool | Awaitable[bool]], what: str, *, revive: bool = True
+        self,
+        condition: Callable[[], bool | Awaitable[bool]],
+        what: str,
+        *,
+        seconds: float = DONE_SECONDS,
     ) -> None:
         """Keep everybody running until the condition holds."""
         try:
-            async with asyncio.timeout(DONE_SECONDS):
+            async with asyncio.timeout(seconds):
                 while not await _holds(condition):
-                    if revive:
-                        await self.revive()
+                    await self.revive()
                     self.stirred.clear()
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self.stirred.wait(), 0.25)
