@@ -9,7 +9,7 @@
   x Parked           the whole installation (or provider) must wait until ``until``
   x Dropped          the installation is gone, suspended, or took a permission away
   x UserError        their input; the text is shown to them
-    - BudgetExceeded, ModelUnavailable: ends neutral, never red
+    - BudgetExceeded, ModelUnavailable, ModelRefused: ends neutral, never red
   x NotStored        the store cannot take it; the sender must keep it
 
 Anything else is our fault and is treated so.
@@ -104,6 +104,14 @@ class BudgetExceeded(UserError):
 
 class ModelUnavailable(UserError):
     """No model of the chain gave a usable answer."""
+
+
+class ModelRefused(UserError):
+    """The provider takes the key or the model's name for wrong until the operator mends that.
+
+    No other model of a chain is asked, so that nobody overlooks it; whoever wrote the change under
+    review can do nothing about it.
+    """
 
 
 class NotStored(ConductorError):

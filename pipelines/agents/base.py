@@ -15,6 +15,7 @@ from pipelines.errors import (
     ConductorError,
     Dropped,
     Ignorable,
+    ModelRefused,
     ModelUnavailable,
     Parked,
     Retryable,
@@ -133,7 +134,7 @@ def _judge(error: Exception, now: datetime) -> tuple[Failure, Conclusion]:
                 retry_after=error.retry_after,
                 dependency=error.dependency,
             )
-        case BudgetExceeded() | ModelUnavailable():
+        case BudgetExceeded() | ModelUnavailable() | ModelRefused():
             failure, conclusion = Failure(kind="user", message=message), Conclusion.NEUTRAL
         case UserError():
             failure = Failure(kind="user", message=message)

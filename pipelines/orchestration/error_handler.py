@@ -12,6 +12,7 @@ from pipelines.errors import (
     Dropped,
     Ignorable,
     LeaseLost,
+    ModelRefused,
     ModelUnavailable,
     NotStored,
     Parked,
@@ -95,6 +96,7 @@ _FINAL: tuple[tuple[type[ConductorError], Action, Conclusion], ...] = (
     (Dropped, Action.DROP, Conclusion.CANCELLED),
     (BudgetExceeded, Action.TELL_USER, Conclusion.NEUTRAL),
     (ModelUnavailable, Action.TELL_USER, Conclusion.NEUTRAL),
+    (ModelRefused, Action.TELL_USER, Conclusion.NEUTRAL),
     (UserError, Action.TELL_USER, Conclusion.FAILURE),
 )
 """What no waiting changes; the first that fits decides."""

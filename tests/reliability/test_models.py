@@ -8,6 +8,7 @@ from pipelines.agents.registry import AGENTS
 from pipelines.errors import ModelUnavailable, Retryable
 from pipelines.integrations.llm.base import LanguageModel, ModelRequest, ModelResponse
 from pipelines.integrations.llm.chain import ModelChain
+from pipelines.integrations.llm.faults import Provider, Refusal, as_error
 from tests.support.clock import VirtualClock
 from tests.support.models import Answer, ScriptedModel
 from tests.support.stage import Play, Stage
@@ -26,6 +27,9 @@ Fault = Callable[[VirtualClock], LanguageModel]
 def failing(message: str, retry_after: float | None = None) -> Fault:
     error = Retryable(message, retry_after=retry_after, dependency="scripted")
     return lambda _: ScriptedModel(error)
+
+
+VENDOR = Provider("vendor", "Vendor", "VENDOR_API_KEY", "VENDOR_BASE_URL")
 
 
 def saying(answer: Answer) -> Fault:
@@ -51,6 +55,7 @@ FAULTS: dict[str, Fault] = {
     "500": failing("The provider is in trouble."),
     "nobody listens": failing("The connection was refused."),
     "hangs": Hanging,
+    "wrong key": saying(as_error(Refusal(401, "", "no"), VENDOR, "model")),
     "no money": lambda _: ScriptedModel(ModelUnavailable("The account is empty.")),
     "garbage": saying("Sure! }{ \x00 here you go"),
     "null": saying("null"),

@@ -7,7 +7,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import cast
 
-from pipelines.errors import ConductorError, ModelUnavailable, Retryable, UserError
+from pipelines.errors import ConductorError, ModelRefused, ModelUnavailable, Retryable, UserError
 from pipelines.integrations.llm.base import PromptTooLong
 from pipelines.integrations.llm.untrusted import dig, text
 from pipelines.ports import Clock
@@ -96,7 +96,7 @@ def as_error(refused: Refusal, provider: Provider, model: str) -> ConductorError
             f"{provider.title} refuses calls until the account's billing is in order{said}"
         )
     if refused.status in (401, 403, 404):
-        return UserError(_what_to_mend(refused.status, provider, model))
+        return ModelRefused(_what_to_mend(refused.status, provider, model))
     if refused.status in (408, 409, 425, 429) or refused.status >= 500:
         return Retryable(
             f"{provider.title} cannot answer now (HTTP {refused.status}){said}",

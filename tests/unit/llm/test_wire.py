@@ -14,7 +14,7 @@ import openai.types.chat.completion_create_params as openai_params
 import pytest
 from pydantic import TypeAdapter
 
-from pipelines.errors import ModelUnavailable, Retryable, UserError
+from pipelines.errors import ModelRefused, ModelUnavailable, Retryable, UserError
 from pipelines.integrations.llm.base import (
     BrokenAnswer,
     ChatMessage,
@@ -138,9 +138,9 @@ STATUSES = [
     (502, "api_error", Retryable),
     (529, "overloaded_error", Retryable),
     (408, "timeout_error", Retryable),
-    (401, "authentication_error", UserError),
-    (403, "permission_error", UserError),
-    (404, "not_found_error", UserError),
+    (401, "authentication_error", ModelRefused),
+    (403, "permission_error", ModelRefused),
+    (404, "not_found_error", ModelRefused),
     (400, "invalid_request_error", UserError),
     (402, "billing_error", ModelUnavailable),
     (413, "request_too_large", PromptTooLong),
