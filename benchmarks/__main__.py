@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import acknowledgement, calls, engine, fairness, footprint, limits, runs
+from benchmarks import acknowledgement, calls, engine, fairness, footprint, limits, queues, runs
 
 BENCHMARKS: Mapping[str, Callable[[Sequence[str]], None]] = {
     "acknowledgement": acknowledgement.main,
@@ -13,6 +13,7 @@ BENCHMARKS: Mapping[str, Callable[[Sequence[str]], None]] = {
     "limits": limits.main,
     "fairness": fairness.main,
     "runs": runs.main,
+    "queues": queues.main,
 }
 
 

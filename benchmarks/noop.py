@@ -14,6 +14,7 @@ from itertools import count
 from typing import Literal
 
 import structlog
+import uvloop
 from pydantic import JsonValue
 
 from benchmarks.dag import NEEDS
@@ -210,4 +211,4 @@ async def work(url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(sys.argv[1]))
+    uvloop.run(work(sys.argv[1]))

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import structlog
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -177,7 +178,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--only", default="", help="engines whose name holds this")
     chosen = parser.parse_args(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    found = asyncio.run(measured(Effort(chosen.serial, chosen.seconds), chosen.only))
+    found = uvloop.run(measured(Effort(chosen.serial, chosen.seconds), chosen.only))
     console = Console(width=110)
     console.print(table(found))
     if not PEERS.exists():

@@ -1,9 +1,8 @@
-"""How fast state is made durable and messages move: ``python -m benchmarks.storage``."""
+"""How fast state is made durable: ``python -m benchmarks.storage``."""
 
 import argparse
 import asyncio
 import sqlite3
-import statistics
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -12,8 +11,7 @@ from contextlib import asynccontextmanager
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.orchestration.bus.local import LocalBus
-from pipelines.ports import Batch, Lease, Message, Write
+from pipelines.ports import Batch, Write
 from pipelines.stores.backend import StorageBackend
 from pipelines.stores.open import open_backend
 from pipelines.system import SystemClock
@@ -21,7 +19,6 @@ from pipelines.system import SystemClock
 CLOCK = SystemClock()
 RESULT = b"x" * 300
 STORES = ("memory", "sqlite")
-BACKLOGS = (10, 1_000, 10_000, 100_000)
 
 
 @asynccontextmanager
@@ -33,10 +30,6 @@ async def opened(kind: str) -> AsyncGenerator[StorageBackend, None]:
             yield backend
         finally:
             await backend.close()
-
-
-def message(number: int, tenant: int = 0) -> Message:
-    return Message(id=f"m/{number}", queue="q", tenant=f"1/{tenant}", enqueued_at=CLOCK.now())
 
 
 def floor(seconds: float) -> tuple[float, float]:
@@ -91,71 +84,6 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-async def throughput(kind: str, lanes: int, total: int) -> tuple[float, float]:
-    """Messages a second, and CPU us each, sent, claimed and settled by so many lanes each."""
-    async with opened(kind) as backend:
-        bus = LocalBus(backend, CLOCK)
-        await bus.start()
-        numbers = iter(range(total))
-        left = total
-
-        async def produce() -> None:
-            for number in numbers:
-                await bus.commit(Batch(messages=[message(number, number % 10)]))
-
-        async def work() -> None:
-            nonlocal left
-            while left > 0:
-                leases = await bus.claim(["q"], limit=4, wait=0.2, lease=60)
-                await asyncio.gather(*(bus.commit(Batch(settled=[lease])) for lease in leases))
-                left -= len(leases)
-
-        started, cpu = time.perf_counter(), time.process_time()
-        await asyncio.gather(*(produce() for _ in range(lanes)), *(work() for _ in range(lanes)))
-        passed, used = time.perf_counter() - started, time.process_time() - cpu
-        await bus.close()
-        return total / passed, used / total * 1e6
-
-
-async def latency(kind: str, total: int) -> tuple[float, float]:
-    """Milliseconds from before the commit to the waiting claim's return, one at a time."""
-    taken: list[float] = []
-    async with opened(kind) as backend:
-        bus = LocalBus(backend, CLOCK)
-        await bus.start()
-        for number in range(total):
-            waiting = asyncio.create_task(bus.claim(["q"], limit=1, wait=5, lease=60))
-            await asyncio.sleep(0)
-            started = time.perf_counter()
-            await bus.commit(Batch(messages=[message(number)]))
-            leases = await waiting
-            taken.append((time.perf_counter() - started) * 1000)
-            await bus.commit(Batch(settled=leases))
-        await bus.close()
-    return statistics.median(taken), percentile(taken, 0.99)
-
-
-async def under_backlog(kind: str, backlog: int) -> tuple[float, float]:
-    """Microseconds for a claim and a settle in turn, and seconds to start, with a backlog."""
-    async with opened(kind) as backend:
-        for start in range(0, backlog, 5000):
-            numbers = range(start, min(start + 5000, backlog))
-            await backend.commit(Batch(messages=[message(n, n % 100) for n in numbers]))
-        bus = LocalBus(backend, CLOCK)
-        started = time.perf_counter()
-        await bus.start()
-        starting = time.perf_counter() - started
-        turns, cost = 1000, 0.0
-        for turn in range(turns):
-            started = time.perf_counter()
-            leases: Sequence[Lease] = await bus.claim(["q"], limit=1, wait=0, lease=60)
-            await bus.commit(Batch(settled=leases))
-            cost += time.perf_counter() - started
-            await bus.commit(Batch(messages=[message(backlog + turn, turn % 100)]))
-        await bus.close()
-        return cost / turns * 1e6, starting
-
-
 async def main(seconds: float) -> None:
     console = Console(width=100)
     table = Table(
@@ -167,23 +95,6 @@ async def main(seconds: float) -> None:
         for lanes in (1, 64):
             rate, used, behind = await commits(kind, lanes, seconds)
             table.add_row(kind, str(lanes), f"{rate:,.0f}", f"{used:.0f}", f"{behind:.2f}")
-    console.print(table)
-
-    columns = ("store", "1 lane, msgs/s", "64 lanes, msgs/s", "CPU us", "claim p50 ms", "p99 ms")
-    table = Table(*columns, title="messages: send, claim, settle")
-    for kind in STORES:
-        one, _ = await throughput(kind, 1, 2000)
-        many, used = await throughput(kind, 64, 20_000)
-        p50, p99 = await latency(kind, 1000)
-        row = (f"{one:,.0f}", f"{many:,.0f}", f"{used:.0f}", f"{p50:.2f}", f"{p99:.2f}")
-        table.add_row(kind, *row)
-    console.print(table)
-
-    table = Table("store", "backlog", "claim + settle us", "start s", title="a growing backlog")
-    for kind in STORES:
-        for backlog in BACKLOGS:
-            cost, starting = await under_backlog(kind, backlog)
-            table.add_row(kind, f"{backlog:,}", f"{cost:,.0f}", f"{starting:.3f}")
     console.print(table)
 
 

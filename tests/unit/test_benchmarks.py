@@ -11,6 +11,7 @@ QUICK = {
     "calls": (),
     "limits": ("--seconds", "0.05"),
     "runs": ("--serial", "2", "--seconds", "0.1", "--only", "1 worker"),
+    "queues": ("--messages", "50", "--calm", "5", "--most", "10", "--runs", "10"),
     "fairness": ("--queued", "50", "--starts", "3", "--task", "0.01", "--url", "memory://"),
 }
 SHOWN = {
@@ -20,6 +21,7 @@ SHOWN = {
     "calls": ("POST /graphql", "together"),
     "limits": ("this process", "Valkey", "a comment"),
     "runs": ("floor, Redis", "Conductor, Redis, 1 worker", "x floor"),
+    "queues": ("Redis (everysec) │ 4", "KiB of a queued run", "beside a backlog"),
     "fairness": ("memory", "p95 ms"),
 }
 
