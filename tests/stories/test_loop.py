@@ -123,7 +123,7 @@ async def test_a_breach_is_fixed_verified_and_closed(town: Town, front: Storefro
     fixed = await merged(town, pull)
     assert [d.sha for d in town.repo.deployments.values()] == [good, bad, fixed]
     assert town.step(fixed, "watch").conclusion == "success"
-    assert issue.state == "closed"
+    await town.until(lambda: issue.state == "closed", "the issue is closed")
     (said,) = town.said(issue)
     assert said.startswith(f"The signal is back at its baseline since {fixed} is deployed.")
     assert "\n- error_rate of customers is at 0 " in said
