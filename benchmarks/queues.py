@@ -8,15 +8,14 @@ import argparse
 import asyncio
 import itertools
 import json
-import os
 import statistics
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import uvloop
 from pydantic import TypeAdapter
@@ -205,13 +204,16 @@ async def beside(store: str, backlog: int) -> str:
 
 
 async def waiting(store: str, runs: int) -> Sequence[str]:
-    """Return the KiB of each queued run: in this process, and in the server if there is one."""
+    """Return the KiB of each queued run: of Python's memory, and in the server."""
     async with placed(store) as place, AsyncExitStack() as stack:
         process = await stack.enter_async_context(noop.orchestra(place.url))
-        await _queue(process, range(100))
-        before, used = _resident(), _used(place.server)
-        await _queue(process, range(100, 100 + runs))
-        grown, taken = _resident() - before, _used(place.server) - used
+        tracemalloc.start()
+        stack.callback(tracemalloc.stop)
+        await _queue(process, range(300))  # what is remembered of runs is bounded, and full by then
+        before, used = tracemalloc.get_traced_memory()[0], _used(place.server)
+        await _queue(process, range(300, 300 + runs))
+        grown = tracemalloc.get_traced_memory()[0] - before
+        taken = _used(place.server) - used
     kept = "-" if place.server is None else f"{taken / runs / 1024:.1f}"
     return f"{grown / runs / 1024:.1f}", kept
 
@@ -223,11 +225,6 @@ async def _queue(process: noop.Orchestra, numbers: Sequence[int]) -> None:
 
     for number in numbers:
         await process.parts.coordinator.decide(lambda changes, n=number: start(changes, n))
-
-
-def _resident() -> int:
-    pages = Path("/proc/self/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _used(server: Server | None) -> int:
