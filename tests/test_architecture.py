@@ -44,7 +44,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pipelines.system": SHARED,
     "pipelines.checkout": SHARED,
     "pipelines.config": SHARED,
-    "pipelines.redis": SHARED,
     "pipelines.stores": (*SHARED, "pipelines.redis"),
     "pipelines.redis": (*CORE, "pipelines.ports"),
     "pipelines.integrations": (*SHARED, "pipelines.net"),
@@ -91,7 +90,6 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "openai": ("pipelines.integrations.llm.openai",),
     "redis": ("pipelines.redis",),
     "sqlite3": ("pipelines.stores.sqlite",),
-    "redis": ("pipelines.redis",),
     "yaml": (
         "pipelines.config.reader",
         "pipelines.agents.syntax",
