@@ -35,7 +35,7 @@ async def test_a_run_that_waits_for_its_group_is_shown_and_begins_when_the_other
         "queued",
         "Waits for another run in the concurrency group 'to-main'",
     )
-    assert town.check(first).status == "in_progress"
+    await town.until(lambda: town.check(first).status == "in_progress", "the first one works")
 
     town.model.release()
     await town.settled()
