@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format chaos integration bench clean
+.PHONY: help demo test lint types format chaos fleet integration bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,7 +47,7 @@ demo: $(VENV)/.runtime ## See the whole main job on this machine: no key, no acc
 	@$(BIN)/conductor demo $(ARGS)
 
 test: $(VENV)/.dev ## Run the whole test suite
-	$(BIN)/python -m pytest -n 2 -q -m "not integration" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -q -m "not integration and not fleet" $(ARGS)
 
 integration: $(VENV)/.models node_modules/.peers .peers/.done ## Check against real peers: GitHub's descriptions, a model, an engine, a cloud
 	$(BIN)/python -m pytest -q -m integration $(ARGS)
@@ -56,6 +56,9 @@ chaos: $(VENV)/.dev ## Kill, pause, cut off and wipe everything at random moment
 	CONDUCTOR_CHAOS_ROUNDS=$${ROUNDS:-20} CONDUCTOR_CHAOS_EVENTS=$${EVENTS:-10000} \
 	CONDUCTOR_RECOVERY_SEEDS=$${SEEDS:-100} \
 	$(BIN)/python -m pytest -n 2 -q -rP tests/chaos tests/stories/test_recovery.py $(ARGS)
+
+fleet: $(VENV)/.dev ## The same in short, as far as make test leaves it out
+	$(BIN)/python -m pytest -n 2 -q -rP -m fleet tests/chaos $(ARGS)
 
 bench: $(VENV)/.dev .bench/.done ## Measure: acknowledgement, engine, runs beside peers, storage, imports, memory
 	$(BIN)/python -m benchmarks

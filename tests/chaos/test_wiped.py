@@ -12,7 +12,7 @@ from tests.support.fleet import Strike, sailing
 
 LONG = int(os.environ.get("CONDUCTOR_CHAOS_ROUNDS", "1")) > 3
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.chaos, pytest.mark.fleet, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
