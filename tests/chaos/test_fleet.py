@@ -60,6 +60,7 @@ async def wave(fleet: Fleet, strikes: list[Strike], *, mend: bool = False) -> li
     return [strike for strike in strikes if strike.met is not None]
 
 
+@pytest.mark.fleet
 @pytest.mark.parametrize("seed", range(ROUNDS))
 async def test_killed_at_any_moment_nothing_is_lost_and_nothing_doubled(
     tmp_path: Path, server: valkey.Server, seed: int
