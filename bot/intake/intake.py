@@ -26,7 +26,7 @@ from bot.intake.installations import Installations
 from bot.intake.learning import History, is_own_fix, of_ending, of_push
 from bot.intake.orders import Ordered, Orders
 from bot.intake.schedules import MAX_LOOKS, Due, Schedules, due_in
-from bot.intake.verdicts import lost
+from bot.intake.verdicts import lost, status_of
 from pipelines.errors import Dropped, Ignorable
 from pipelines.integrations.observability.alerts import Alerts
 from pipelines.integrations.observability.alerts import parse as parse_alerts
@@ -45,7 +45,7 @@ from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.changes import Changes
 from pipelines.orchestration.coordinator import Coordinator
 from pipelines.orchestration.dispatch import remains
-from pipelines.orchestration.error_handler import Action, Decision
+from pipelines.orchestration.error_handler import Decision
 from pipelines.orchestration.leases import under_lease
 from pipelines.orchestration.standing import Standing, subject_of
 from pipelines.ports import Clock, Lease, Write
@@ -127,7 +127,7 @@ class Intake:
             return
         trigger = self._meaning(stored)
         buried = remains(lease, decision, self._clock)
-        ending = Ending(_status(decision), decision.message)
+        ending = Ending(status_of(decision), decision.message)
 
         async def give_up(changes: Changes) -> None:
             run_ids: tuple[str, ...] = ()
@@ -370,16 +370,6 @@ def _bind(delivery: Delivery, meaning: Meaning) -> None:
     )
     if not isinstance(meaning, Ignored | InstallationChanged | Alerts | Due):
         log_keys.bind(meaning.repository, getattr(meaning, "number", None))
-
-
-def _status(decision: Decision) -> DeliveryStatus:
-    match decision.action:
-        case Action.DEAD_LETTER | Action.OUR_FAULT:
-            return DeliveryStatus.DEAD
-        case Action.IGNORE | Action.DROP:
-            return DeliveryStatus.IGNORED
-        case _:
-            return DeliveryStatus.FAILED
 
 
 def _ending(trigger: Trigger, change: Change, outcome: Outcome) -> Ending:

@@ -12,6 +12,7 @@ from bot.deliveries.inbox import REMEMBERED_SECONDS
 from bot.events.filters import AppIdentity
 from bot.intake.bodiless import ended
 from bot.intake.evaluation import Evaluation, as_pull_request
+from bot.intake.verdicts import status_of
 from pipelines.errors import Ignorable
 from pipelines.model import Change, Provenance, PullRequestTrigger, Repository
 from pipelines.orchestration import log_keys
@@ -19,7 +20,7 @@ from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.changes import Changes
 from pipelines.orchestration.coordinator import Coordinator
 from pipelines.orchestration.dispatch import remains
-from pipelines.orchestration.error_handler import Action, Decision
+from pipelines.orchestration.error_handler import Decision
 from pipelines.orchestration.leases import under_lease
 from pipelines.orchestration.standing import Standing
 from pipelines.ports import Clock, Lease, Source, Write
@@ -95,10 +96,7 @@ class Recovery:
             gone = await ended(self._store, lease, self._clock)
             await self._coordinator.settle(lease, writes=gone)
             return
-        ignored = decision.action in (Action.IGNORE, Action.DROP)
-        dead = decision.action in (Action.DEAD_LETTER, Action.OUR_FAULT)
-        status = DeliveryStatus.DEAD if dead else DeliveryStatus.FAILED
-        ending = _Ending(DeliveryStatus.IGNORED if ignored else status, decision.message)
+        ending = _Ending(status_of(decision), decision.message)
         writes = (*remains(lease, decision, self._clock), self._record(stored, ending))
         await self._coordinator.settle(lease, writes=writes)
 

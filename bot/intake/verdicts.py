@@ -1,12 +1,24 @@
-"""What is shown on a pull request whose event could not be handled at all."""
+"""What becomes of a delivery that is given up: its record, and what its pull request shows."""
 
+from bot.deliveries.delivery import DeliveryStatus
 from pipelines.config.plan import group_of
 from pipelines.model import Change, PullRequestTrigger, Step, TaskResult
 from pipelines.orchestration.changes import DESK, Changes, Plan
-from pipelines.orchestration.error_handler import Decision
+from pipelines.orchestration.error_handler import Action, Decision
 
 WORKFLOW = "(intake)"
 """The name of the run that carries it; no workflow can be called that."""
+
+
+def status_of(decision: Decision) -> DeliveryStatus:
+    """Return how a delivery ends on which that was decided."""
+    match decision.action:
+        case Action.DEAD_LETTER | Action.OUR_FAULT:
+            return DeliveryStatus.DEAD
+        case Action.IGNORE | Action.DROP:
+            return DeliveryStatus.IGNORED
+        case _:
+            return DeliveryStatus.FAILED
 
 
 async def lost(changes: Changes, trigger: PullRequestTrigger, decision: Decision) -> str:
