@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from bot.github.throttle import (
     GO,
+    PLACE_SECONDS,
     Ask,
     Budget,
     Outcome,
@@ -16,8 +17,6 @@ from bot.github.throttle import (
 )
 from pipelines.ports import Clock
 
-PLACE_SECONDS = 60.0
-"""A request that is not over by then belongs to somebody who died: it may take 45 seconds."""
 LINE_SECONDS = 5.0
 """So long after their time, those who wait and do not ask again lose their place in the line."""
 TURN_SECONDS = 60.0
@@ -210,6 +209,12 @@ class LocalLedger:
         if ask.write:
             lane.writer = place
         return GO
+
+    async def renew(self, ask: Ask, place: str) -> None:
+        """Keep the place for another ``PLACE_SECONDS``."""
+        flight = self._lane(ask.scope).flight
+        if place in flight:
+            flight[place] = self._clock.monotonic() + PLACE_SECONDS
 
     async def settle(self, ask: Ask, place: str, outcome: Outcome) -> float:
         """Give the place up and take note of what became of its request."""

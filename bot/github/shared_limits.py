@@ -1,4 +1,4 @@
-"""The books of all processes together, in Redis: one script to let a request in, one to settle it.
+"""The books of all processes together, in Redis: a script to let a request in, one to settle it.
 
 What was spent is kept as exact sliding windows, not as a leaky bucket: a bucket that never allows
 more than GitHub does in any minute would have to halve the burst that a review begins with. Each
@@ -11,12 +11,21 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from bot.github.errors import DEFAULT_WAIT
-from bot.github.throttle import LONGEST_PENALTY, Ask, Outcome, Pace, Reason, Verdict
+from bot.github.throttle import (
+    LONGEST_PENALTY,
+    PLACE_SECONDS,
+    Ask,
+    Outcome,
+    Pace,
+    Reason,
+    Verdict,
+)
 from pipelines.ports import Clock
 from pipelines.redis.connection import RedisConnection, Word
 from pipelines.redis.scripts import script
 
 ADMIT = script("limits_admit")
+RENEW = script("limits_renew")
 SETTLE = script("limits_settle")
 
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,6 +61,11 @@ class RedisLedger:
         verb = "wait" if what == b"wait" else "park"
         return Verdict(verb, wait / 1e6, Reason[reason.decode()])
 
+    async def renew(self, ask: Ask, place: str) -> None:
+        """Keep the place for another ``PLACE_SECONDS``; raises NotStored."""
+        words = (self._now(), place, _microseconds(PLACE_SECONDS))
+        await self._connection.run(RENEW, [self._prefix(ask.scope)], words)
+
     async def settle(self, ask: Ask, place: str, outcome: Outcome) -> float:
         """Give the place up and take note of what became of its request; raises NotStored."""
         words = (
@@ -76,6 +90,7 @@ class RedisLedger:
         yield from (pace.concurrency, _microseconds(pace.write_gap), pace.points_per_minute)
         yield from (pace.content_per_minute, pace.content_per_hour, pace.reserve)
         yield from (_microseconds(pace.patience), _microseconds(pace.head_start))
+        yield _microseconds(PLACE_SECONDS)
 
 
 def _told(outcome: Outcome) -> Iterator[Word]:

@@ -5,6 +5,7 @@ https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-res
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 LONGEST_PENALTY = 15 * 60.0
 """Seconds; the most that refusals without a time of GitHub's own grow to."""
+PLACE_SECONDS = 4.0
+"""A place not renewed for so long is somebody's who died; the next write comes a gap after it."""
+RENEWAL_SECONDS = PLACE_SECONDS / 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +116,16 @@ class Outcome:
 class Ledger(Protocol):
     """Who keeps the books: each method is one atomic step, over all that share it.
 
-    ``place`` is a name the caller made up for one request. Both raise NotStored if the books are
+    ``place`` is a name the caller made up for one request. All raise NotStored if the books are
     out of reach; nothing may be sent without a place.
     """
 
     async def admit(self, ask: Ask, place: str, waited: float) -> Verdict:
         """Take the place, or say how long to wait; ``waited`` are the seconds waited so far."""
+        ...
+
+    async def renew(self, ask: Ask, place: str) -> None:
+        """Keep a place that was taken for another ``PLACE_SECONDS``; given up, it stays so."""
         ...
 
     async def settle(self, ask: Ask, place: str, outcome: Outcome) -> float:
@@ -153,10 +161,13 @@ class Throttle:
         name = self._ids()
         await self._enter(ask, name)
         place = Place(self._clock)
+        keeping = asyncio.create_task(self._keep(ask, name))
         try:
             yield place
         finally:
+            keeping.cancel()
             paused = await self._settle(ask, name, place.outcome)
+            await asyncio.wait({keeping})
         if place.outcome.limit is not None:
             raise self._refused(ask.scope, place.outcome.limit, paused)
 
@@ -179,6 +190,14 @@ class Throttle:
             raise
         if verdict.what == "park":
             raise self._parked(ask.scope, verdict.seconds, verdict.reason, own=ask.write)
+
+    async def _keep(self, ask: Ask, name: str) -> None:
+        """Renew a place until cancelled."""
+        while True:
+            await self._clock.sleep(RENEWAL_SECONDS)
+            # Books that are out of reach let nobody else in either; the next time may be in time.
+            with contextlib.suppress(NotStored):
+                await self._ledger.renew(ask, name)
 
     async def _wait(self, scope: str, seconds: float) -> float:
         """Wait so long, or until a place in the scope is given up here; returns for how long."""

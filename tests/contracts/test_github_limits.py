@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from bot.github.errors import Limit
-from bot.github.local_limits import LONGEST_LINE, PLACE_SECONDS, LocalLedger
+from bot.github.local_limits import LONGEST_LINE, LocalLedger
 from bot.github.shared_limits import RedisLedger
-from bot.github.throttle import Ask, Ledger, Outcome, Pace, Throttle, Verdict
-from pipelines.errors import Parked
+from bot.github.throttle import PLACE_SECONDS, Ask, Ledger, Outcome, Pace, Throttle, Verdict
+from pipelines.errors import NotStored, Parked
 from pipelines.redis.connection import RedisConnection
 from pipelines.system import SortableIds
 from tests.contracts.conftest import Servers
@@ -37,6 +37,13 @@ class Awaited:
         self._asked += 1
         try:
             return await self._ledger.admit(ask, place, waited)
+        finally:
+            self._asked -= 1
+
+    async def renew(self, ask: Ask, place: str) -> None:
+        self._asked += 1
+        try:
+            await self._ledger.renew(ask, place)
         finally:
             self._asked -= 1
 
@@ -321,6 +328,87 @@ async def test_a_place_of_somebody_who_died_is_free_after_its_lease(
     assert verdict.what == "wait"
     await clock.advance(1.1)
     assert (await ledger.admit(WRITE, "next", 1.1)).what == "go"
+
+
+async def test_a_writer_waits_at_most_five_seconds_behind_one_who_died(
+    books: Books, writer: Writer, clock: VirtualClock
+) -> None:
+    ledger = books.ledger(Pace())
+    assert (await ledger.admit(WRITE, "dead", 0.0)).what == "go"
+    task = writer.start(books.process(), "next")
+    await clock.settle()
+    await clock.advance(5.2)
+    await task
+    assert writer.parked == []
+
+
+@pytest.mark.parametrize("ask", [READ, WRITE])
+async def test_a_place_is_held_for_as_long_as_its_request_is_under_way(
+    books: Books, clock: VirtualClock, ask: Ask
+) -> None:
+    alone = Pace(concurrency=1)
+    other = books.ledger(alone)
+    async with books.process(alone).slot(ask):
+        await clock.settle()
+        for number in range(9):
+            await clock.advance(PLACE_SECONDS)
+            assert (await other.admit(ask, f"next{number}", 0.0)).what != "go"
+            await other.settle(ask, f"next{number}", Outcome())
+    await clock.advance(1.0)
+    assert (await other.admit(ask, "last", 0.0)).what == "go"
+
+
+async def test_a_place_that_was_given_up_is_not_taken_again_by_a_late_renewal(
+    books: Books, clock: VirtualClock
+) -> None:
+    ledger = books.ledger(Pace(concurrency=1))
+    await ledger.admit(WRITE, "one", 0.0)
+    await ledger.settle(WRITE, "one", Outcome())
+    await ledger.renew(WRITE, "one")
+    await clock.advance(1.0)
+    assert (await ledger.admit(WRITE, "two", 0.0)).what == "go"
+
+
+async def test_a_place_that_ran_out_is_not_taken_from_who_has_it_now(
+    books: Books, clock: VirtualClock
+) -> None:
+    ledger = books.ledger(Pace())
+    await ledger.admit(WRITE, "slow", 0.0)
+    await clock.advance(PLACE_SECONDS + 1.0)
+    assert (await ledger.admit(WRITE, "now", 0.0)).what == "go"
+    await ledger.renew(WRITE, "slow")
+    await ledger.settle(WRITE, "slow", Outcome())
+    await clock.advance(1.0)
+    assert (await ledger.admit(WRITE, "next", 0.0)).what == "wait"
+
+
+class Unsteady(Awaited):
+    """Books that are out of reach for the first renewals."""
+
+    def __init__(self, ledger: Ledger, clock: VirtualClock, refused: int) -> None:
+        super().__init__(ledger, clock)
+        self._refused = refused
+        self.renewals = 0
+
+    async def renew(self, ask: Ask, place: str) -> None:
+        self.renewals += 1
+        if self.renewals <= self._refused:
+            raise NotStored("The books are out of reach.")
+        await super().renew(ask, place)
+
+
+async def test_renewals_outlast_books_that_are_out_of_reach_and_end_with_the_request(
+    books: Books, clock: VirtualClock
+) -> None:
+    unsteady = Unsteady(books.ledger(Pace()), clock, refused=2)
+    async with Throttle(unsteady, clock, SortableIds(clock)).slot(WRITE) as place:
+        await clock.settle()
+        await clock.advance(2 * PLACE_SECONDS)
+        assert unsteady.renewals == 8
+        assert (await books.ledger(Pace()).admit(WRITE, "next", 0.0)).what == "wait"
+        place.answered({}, limit=None, succeeded=True)
+    await clock.advance(10 * PLACE_SECONDS)
+    assert unsteady.renewals == 8
 
 
 async def test_whoever_died_in_the_line_is_not_waited_for_long(

@@ -40,7 +40,8 @@ class Play:
     names: int = 0
 
     async def step(self) -> Verdict | float:
-        match self.rng.choices(("come", "again", "end", "die", "pass"), (6, 4, 5, 1, 5))[0]:
+        doings = ("come", "again", "renew", "end", "die", "pass")
+        match self.rng.choices(doings, (6, 4, 2, 5, 1, 5))[0]:
             case "come":
                 self.names += 1
                 return await self._ask(f"place{self.names}", self._wish(), 0.0)
@@ -48,6 +49,10 @@ class Play:
                 place = self.rng.choice(list(self.waiting))
                 ask, since = self.waiting.pop(place)
                 return await self._ask(place, ask, self.clock.monotonic() - since)
+            case "renew" if self.held:
+                place = self.rng.choice(list(self.held))
+                await self.local.renew(self.held[place], place)
+                await self.shared.renew(self.held[place], place)
             case "end" if self.held:
                 place = self.rng.choice(list(self.held))
                 return await self._settle(place, self.held.pop(place))

@@ -2,7 +2,8 @@
 --
 -- KEYS: the prefix of the installation's keys
 -- ARGV: now, place, purpose, resource, write, content, urgent, waited, concurrency, gap, points a
---       minute, content a minute, content an hour, reserve, patience, head start
+--       minute, content a minute, content an hour, reserve, patience, head start, how long a place
+--       lasts
 -- Times are whole microseconds, which a double holds exactly and which keep a gap of a second from
 -- being rounded to less; an empty now is the server's time.
 -- Returns go, wait or park; microseconds; the reason.
@@ -14,7 +15,7 @@ local waiting, parked = P .. 'waiting', P .. 'parked' -- turns to write, by orde
 local expiries = P .. 'expiries' -- of turns
 local SECOND = 1000000
 local MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
-local PLACE, LINE, TURN = 60 * SECOND, 5 * SECOND, 60 * SECOND
+local LINE, TURN = 5 * SECOND, 60 * SECOND
 local LONGEST_LINE, CROWDED, SLOWNESS, SHORTEST_PARK = 500, SECOND / 4, 1.25, SECOND
 local KEPT = 25 * 3600
 
@@ -28,7 +29,7 @@ local write, content, urgent = ARGV[5] == '1', ARGV[6] == '1', ARGV[7] == '1'
 local waited, concurrency, gap = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local points_allowed, minute_allowed = tonumber(ARGV[11]), tonumber(ARGV[12])
 local hour_allowed, reserve = tonumber(ARGV[13]), tonumber(ARGV[14])
-local patience, head_start = tonumber(ARGV[15]), tonumber(ARGV[16])
+local patience, head_start, lasts = tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
 local cost = write and 5 or 1
 local mine = place .. ' ' .. purpose
 
@@ -112,7 +113,7 @@ local function enter()
   if call('HEXISTS', lane, 'left ' .. resource) == 1 then
     call('HINCRBY', lane, 'left ' .. resource, -1)
   end
-  call('ZADD', flight, whole(now + PLACE), place)
+  call('ZADD', flight, whole(now + lasts), place)
   call('EXPIRE', flight, KEPT)
   if write then call('HSET', lane, 'writer', place) end
   call('EXPIRE', lane, KEPT)
