@@ -78,6 +78,11 @@ def spending_prefix(day: date) -> str:
     return key("spend", day.isoformat()) + "/"
 
 
+def spending_count_key(day: date) -> str:
+    """The mark whose version says how many spending records of that day were stored."""
+    return key("spend-count", day.isoformat())
+
+
 def spend_moment(moment: datetime) -> str:
     """Where records of that moment begin among all spending records, which are in time order."""
     at = moment.astimezone(UTC)
