@@ -44,6 +44,7 @@ from pipelines.orchestration.assembly import Orchestration, Outside, orchestrate
 from pipelines.orchestration.bus.base import MessageBus
 from pipelines.orchestration.bus.open import open_bus
 from pipelines.orchestration.dispatch import Dispatcher
+from pipelines.orchestration.roster import TOLD_SECONDS
 from pipelines.orchestration.work import EFFECTS, REPORTS, TIMERS
 from pipelines.ports import AgentRunner, Clock, Ids, Rng
 from pipelines.replay.tape import Tape
@@ -255,22 +256,24 @@ def _worker(
         bus=outside.bus,
         store=outside.store,
         clock=outside.clock,
-        sweeps=(
-            *rescue.sweeps,
-            Sweep("schedules", SWEEP_SECONDS, _schedules(outside).sweep),
-            Sweep("deadlines", SWEEP_SECONDS, parts.coordinator.tick_all),
-            Sweep("deployments left", SWEEP_SECONDS, parts.tidying.sweep),
-            Sweep("expired records", SWEEP_SECONDS, outside.store.sweep),
-            Sweep("surplus of tenants", PRUNE_SECONDS, Archive(outside.store, outside.clock).prune),
-            Sweep("surplus of recordings", PRUNE_SECONDS, Tape(outside.store).prune),
-        ),
+        sweeps=(*rescue.sweeps, *_sweeps(outside, parts)),
         listener=parts.execution.listening,
         lease_seconds=settings.conductor_lease_seconds,
     )
 
 
-def _schedules(outside: Outside) -> Schedules:
-    return Schedules(outside.store, outside.bus, outside.clock)
+def _sweeps(outside: Outside, parts: Orchestration) -> tuple[Sweep, ...]:
+    store, clock = outside.store, outside.clock
+    schedules = Schedules(store, outside.bus, clock)
+    return (
+        Sweep("agents", TOLD_SECONDS, parts.roster.tell, everywhere=True),
+        Sweep("schedules", SWEEP_SECONDS, schedules.sweep),
+        Sweep("deadlines", SWEEP_SECONDS, parts.coordinator.tick_all),
+        Sweep("deployments left", SWEEP_SECONDS, parts.tidying.sweep),
+        Sweep("expired records", SWEEP_SECONDS, store.sweep),
+        Sweep("surplus of tenants", PRUNE_SECONDS, Archive(store, clock).prune),
+        Sweep("surplus of recordings", PRUNE_SECONDS, Tape(store).prune),
+    )
 
 
 def agent_lanes(

@@ -18,6 +18,7 @@ from pipelines.orchestration.outlets import Observatories, Outlets, Targets
 from pipelines.orchestration.policy import PolicyEngine
 from pipelines.orchestration.publication import Publication
 from pipelines.orchestration.reports import TOGETHER, Reports
+from pipelines.orchestration.roster import Roster
 from pipelines.orchestration.standing import Standing
 from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.tidying import Tidying
@@ -72,6 +73,7 @@ class Orchestration:
     standing: Standing
     errors: ErrorHandler
     execution: Execution
+    roster: Roster
     tidying: Tidying
     handlers: dict[str, Handler]
     """By queue; the one of the deliveries is added by whoever takes deliveries in."""
@@ -105,10 +107,11 @@ def orchestrate(outside: Outside) -> Orchestration:
         day_budget_usd=outside.day_budget_usd,
     )
     site = _site(outside, state, policy, facts, errors)
+    roster = Roster(worker=outside.worker, agents=agents, state=state, bus=bus, clock=clock)
     execution = Execution(
         coordinator=coordinator,
         runner=outside.runner,
-        worker=outside.worker,
+        roster=roster,
         tape=outside.tape,
         site=site,
         policy=policy,
@@ -135,7 +138,7 @@ def orchestrate(outside: Outside) -> Orchestration:
         TIMERS: Timers(coordinator),
     }
     tidying = Tidying(state=state, acting=site.acting, clock=clock)
-    return Orchestration(state, coordinator, standing, errors, execution, tidying, handlers)
+    return Orchestration(state, coordinator, standing, errors, execution, roster, tidying, handlers)
 
 
 def _site(

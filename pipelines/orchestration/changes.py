@@ -168,7 +168,7 @@ class Changes:
         for event in events:
             now = self._clock.now()
             transition = self._engine.advance(run, event, now)
-            if transition.run is not run:
+            if self._tape is not None and transition.run is not run:
                 self._happened.setdefault(run_id, []).append(Happening(event=event, at=now))
             self._keep(run, transition.run, transition.commands)
             run = transition.run

@@ -1,6 +1,6 @@
 """The Agent Coordinator: starts runs, lets events happen to them, routes their steps to agents."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -14,11 +14,10 @@ from pipelines.orchestration.changes import ANSWERS, Changes
 from pipelines.orchestration.concurrency import waits_for_turn
 from pipelines.orchestration.engine import WorkflowEngine
 from pipelines.orchestration.error_handler import Decision
+from pipelines.orchestration.joint import Alone, Deciding, JointDecisions
 from pipelines.orchestration.memory import Memory
-from pipelines.orchestration.records import AgentRecord
 from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.transitions import RunEvent, Ticked
-from pipelines.orchestration.turns import OneAtATime
 from pipelines.orchestration.work import AGENT, UNAVAILABLE, job_of
 from pipelines.ports import Clock, Ids, Lease, Write
 from pipelines.replay.tape import Tape
@@ -61,14 +60,14 @@ class Coordinator:
         self._bus = bus
         self._clock = clock
         self._ids = ids
-        self._one_at_a_time = OneAtATime()
+        self._joint = JointDecisions(partial(self._changes, fresh=False))
 
     @property
     def queues(self) -> tuple[str, ...]:
         """The queues of all agents, and that of the steps whose agent is not here."""
         return (*(f"{AGENT}{name}" for name in sorted(self.agents)), UNAVAILABLE)
 
-    def changes(self, *, fresh: bool = True) -> Changes:
+    def _changes(self, *, fresh: bool = True) -> Changes:
         """Return an empty set of changes to gather a decision in."""
         return Changes(
             state=self._state,
@@ -101,10 +100,6 @@ class Coordinator:
             if run.change.number == number and run.workflow != ANSWERS:
                 yield run
 
-    def agent_write(self, record: AgentRecord) -> Write:
-        """Return the write that keeps where an agent is in its lifecycle."""
-        return self._state.agent_write(record)
-
     async def apply(
         self,
         tenant: str,
@@ -128,27 +123,30 @@ class Coordinator:
 
     async def settle(self, lease: Lease, *, writes: tuple[Write, ...] = ()) -> None:
         """Count a message as done; nothing else changes but these records."""
-        changes = self.changes()
+        changes = self._changes()
         changes.settle(lease)
         changes.write(*writes)
         await changes.commit()
 
-    async def decide(self, decision: Callable[[Changes], Awaitable[T]], *, about: str = "") -> T:
+    async def decide(self, decision: Deciding[T], *, about: str = "") -> T:
         """Take a decision and store it, again from the start whenever it came too late.
 
-        Decisions of this process ``about`` one run wait for each other, and are taken at first on
-        the run as it was seen last; both only saves decisions that would come too late. Raises
-        Conflict if that happens too often, which makes the message wait and try again.
+        Decisions of this process ``about`` one run wait for each other or are stored together, and
+        are taken at first on the run as it was seen last; that only saves decisions that would
+        come too late, and waiting. Raises Conflict if that happens too often, which makes the
+        message wait and try again.
         """
         if not about:
-            return await self._decide(decision, fresh=True)
-        async with self._one_at_a_time(about):
-            return await self._decide(decision, fresh=False)
+            return await self._decide(decision)
+        try:
+            return await self._joint.decide(about, decision)
+        except Alone:
+            return await self._joint.alone(about, partial(self._decide, decision))
 
-    async def _decide(self, decision: Callable[[Changes], Awaitable[T]], *, fresh: bool) -> T:
+    async def _decide(self, decision: Deciding[T]) -> T:
         turn = 0
         while True:
-            changes, turn = self.changes(fresh=fresh or turn > 0), turn + 1
+            changes, turn = self._changes(), turn + 1
             try:
                 outcome = await decision(changes)
                 await changes.commit()

@@ -30,6 +30,7 @@ from pipelines.model import (
     RunState,
     Step,
     StepState,
+    Usage,
     WorkflowRun,
 )
 from pipelines.orchestration.graph import graph_of
@@ -61,6 +62,9 @@ from pipelines.orchestration.transitions import (
 _OfAttempt = (
     StepClaimed | StepFinished | StepFailed | EffectsPublished | EffectsHeld | ApprovalNeeded
 )
+
+_REPORT = Report()
+_FREE = Usage()
 
 
 class WorkflowEngine:
@@ -160,7 +164,7 @@ class _Draft:
             update["wake_at"] = wake.at
         run = self._run.model_copy(update=update)
         if _visible(run) != _visible(self._run):
-            self._commands.append(Report())
+            self._commands.append(_REPORT)
         return Transition(run=run, commands=tuple(self._commands))
 
     # --- events ----------------------------------------------------------------------------------
@@ -296,7 +300,8 @@ class _Draft:
         elif step.billed < event.attempt <= step.attempt:
             kept = step.budget_usd if event.attempt < step.attempt else 0.0
             self._set(step, billed=event.attempt, budget_usd=kept)
-            self._usage += event.usage
+            if event.usage != _FREE:
+                self._usage += event.usage
 
     def _share(self) -> float:
         """Return an equal share, in US dollars, of what is left for the steps that are queued.

@@ -29,7 +29,7 @@ from pipelines.orchestration.error_handler import Action, Decision, ErrorHandler
 from pipelines.orchestration.facts import FactFinder
 from pipelines.orchestration.leases import NoLongerWanted, under_lease
 from pipelines.orchestration.policy import Deny, PolicyEngine, RequireApproval
-from pipelines.orchestration.records import AgentRecord
+from pipelines.orchestration.roster import Roster
 from pipelines.orchestration.tasks import Tasks, checked
 from pipelines.orchestration.transitions import (
     ApprovalNeeded,
@@ -79,15 +79,12 @@ class Execution:
         errors: ErrorHandler,
         bus: MessageBus,
         clock: Clock,
-        worker: str = "local",
+        roster: Roster,
         tape: Tape | None = None,
     ) -> None:
-        """``worker`` names this process in the records of its agents' lifecycles.
-
-        ``tape`` keeps what each attempt saw, so that it can be gone through again.
-        """
+        """``tape`` keeps what each attempt saw, so that it can be gone through again."""
         self._tape = tape
-        self._worker = worker
+        self._roster = roster
         self._coordinator = coordinator
         self._runner = runner
         self._site = site
@@ -103,8 +100,15 @@ class Execution:
         """Run the task, if the run still waits for it, and settle the message with its outcome."""
         job = job_of(lease.message)
         run = await self._coordinator.decide(partial(self._claim, lease, job), about=job.run)
-        if run is not None:
-            await self._run(lease, job, run, run.step(job.step))
+        if run is None:
+            return
+        step = run.step(job.step)
+        self._note(step, job, AgentStatus.RUNNING)
+        ended = AgentStatus.FAILED
+        try:
+            ended = await self._run(lease, job, run, step)
+        finally:
+            self._note(step, job, ended)
 
     async def end(self, lease: Lease, decision: Decision) -> None:
         """End the step as failed, for all to see."""
@@ -151,7 +155,6 @@ class Execution:
             changes.settle(lease)
             await changes.advance(tenant, run.id, refusal)
             return None
-        changes.write(self._lifecycle(lease, step, AgentStatus.RUNNING))
         event = StepClaimed(step=step.name, attempt=step.attempt)
         return await changes.advance(tenant, run.id, event)
 
@@ -173,17 +176,17 @@ class Execution:
 
     # --- during ----------------------------------------------------------------------------------
 
-    async def _run(self, lease: Lease, job: Job, run: WorkflowRun, step: Step) -> None:
+    async def _run(self, lease: Lease, job: Job, run: WorkflowRun, step: Step) -> AgentStatus:
         spent = _Spent()
         try:
-            await self._see_through(lease, job, run, step, spent)
+            return await self._see_through(lease, job, run, step, spent)
         except BaseException:
             await self._charge(lease, spent.usage)
             raise
 
     async def _see_through(
         self, lease: Lease, job: Job, run: WorkflowRun, step: Step, spent: "_Spent"
-    ) -> None:
+    ) -> AgentStatus:
         wanted = partial(self._wanted, lease.message.tenant, job)
         work = self._attempt(run, step, spent)
         try:
@@ -191,14 +194,14 @@ class Execution:
                 lease, work, bus=self._bus, clock=self._clock, wanted=wanted
             )
         except NoLongerWanted:
-            await self._stop(lease, step, spent.usage)
-            return
+            await self._stop(lease, job, spent.usage)
+            return AgentStatus.STOPPED
+        kept = await self._kept(run, step, task, outcome, spent)
         if task is not None and isinstance(outcome, TaskResult) and outcome.failure is None:
-            kept = await self._kept(run, step, task, outcome, spent)
-            await self._finish(lease, step, outcome, kept)
-        else:
-            kept = await self._kept(run, step, task, outcome, spent)
-            await self._fail(lease, step, outcome, spent.usage, kept)
+            await self._finish(lease, job, outcome, kept)
+            return AgentStatus.COMPLETED
+        await self._fail(lease, step, outcome, spent.usage, kept)
+        return AgentStatus.FAILED
 
     async def _attempt(
         self, run: WorkflowRun, step: Step, spent: "_Spent"
@@ -256,13 +259,13 @@ class Execution:
         return tuple(writes)
 
     async def _finish(
-        self, lease: Lease, step: Step, result: TaskResult, kept: tuple[Write, ...]
+        self, lease: Lease, job: Job, result: TaskResult, kept: tuple[Write, ...]
     ) -> None:
         for model in result.usage.models:
             self._errors.succeeded(model.partition(":")[0])
         event = StepFinished(
-            step=step.name,
-            attempt=step.attempt,
+            step=job.step,
+            attempt=job.attempt,
             conclusion=result.conclusion,
             title=result.title,
             outputs=result.outputs,
@@ -272,11 +275,11 @@ class Execution:
         )
         await self._coordinator.apply(
             lease.message.tenant,
-            job_of(lease.message).run,
+            job.run,
             event,
             settled=lease,
-            result=(step.name, result),
-            writes=(self._lifecycle(lease, step, AgentStatus.COMPLETED), *kept),
+            result=(job.step, result),
+            writes=kept,
         )
 
     async def _fail(
@@ -310,29 +313,19 @@ class Execution:
             event,
             settled=lease,
             result=(step.name, result) if result else None,
-            writes=(
-                self._lifecycle(lease, step, AgentStatus.FAILED),
-                *kept,
-                *remains(lease, decision, self._clock),
-            ),
+            writes=(*kept, *remains(lease, decision, self._clock)),
         )
 
-    async def _stop(self, lease: Lease, step: Step, spent: Usage) -> None:
+    async def _stop(self, lease: Lease, job: Job, spent: Usage) -> None:
         """Settle what nobody waits for any more, and count what it cost until then."""
         stopped = StepFailed(
-            step=step.name,
-            attempt=step.attempt,
+            step=job.step,
+            attempt=job.attempt,
             conclusion=Conclusion.CANCELLED,
             title="Stopped.",
             usage=spent,
         )
-        await self._coordinator.apply(
-            lease.message.tenant,
-            job_of(lease.message).run,
-            stopped,
-            settled=lease,
-            writes=(self._lifecycle(lease, step, AgentStatus.STOPPED),),
-        )
+        await self._coordinator.apply(lease.message.tenant, job.run, stopped, settled=lease)
 
     async def _charge(self, lease: Lease, spent: Usage) -> None:
         """Count what an attempt cost that goes on elsewhere, or again; its outcome is unknown."""
@@ -345,16 +338,8 @@ class Execution:
         except ConductorError as error:
             log.warning("cost not counted", step=job.step, usd=spent.cost_usd, reason=str(error))
 
-    def _lifecycle(self, lease: Lease, step: Step, status: AgentStatus) -> Write:
-        job = job_of(lease.message)
-        record = AgentRecord(
-            worker=self._worker,
-            agent=step.agent,
-            status=status,
-            task_id=f"{job.run}/{job.step}/{job.attempt}",
-            since=self._clock.now(),
-        )
-        return self._coordinator.agent_write(record)
+    def _note(self, step: Step, job: Job, status: AgentStatus) -> None:
+        self._roster.note(step.agent, status, f"{job.run}/{job.step}/{job.attempt}")
 
     def _decision(self, outcome: TaskResult | Exception, attempts: int) -> Decision:
         now = self._clock.now()

@@ -285,7 +285,9 @@ class StateManager:
             writes.append(
                 Write(keys.result_key(tenant, run.id, step), stored, ttl=2 * self._retention)
             )
-        return writes + self._ledger.write(before, run)
+        if before is None or run.usage is not before.usage:
+            writes += self._ledger.write(before, run)
+        return writes
 
     async def _group_writes(self, change: RunChange) -> list[Write]:
         """Point the group at a new run, and say so when its newest run ends."""
@@ -342,6 +344,8 @@ class StateManager:
 
 
 def _stamped(change: RunChange) -> WorkflowRun:
+    if change.after.version == change.version:
+        return change.after
     return change.after.model_copy(update={"version": change.version})
 
 

@@ -4,6 +4,7 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import quote
 
 from pipelines.ports import Batch, Message, Versioned
@@ -16,6 +17,7 @@ _PLAIN = re.compile(rf"[A-Za-z0-9_.~@:+=,-]{{1,{_MAX_SEGMENT}}}")
 """What percent-encoding would leave as it is, which is nearly every segment."""
 
 
+@lru_cache(maxsize=4096)
 def key(*segments: str) -> str:
     """Join segments to a key in which no segment, whatever its text, reaches into another.
 

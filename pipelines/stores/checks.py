@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from pipelines.ports import Append, Batch, Write
 from pipelines.stores.backend import MAX_KEY
@@ -10,6 +11,7 @@ from pipelines.stores.backend import MAX_KEY
 _KEY = re.compile(rf"[!-~]{{1,{MAX_KEY}}}")
 
 
+@lru_cache(maxsize=4096)
 def check_key(key: str) -> None:
     """Raise ValueError unless the key is 1 to 512 printable ASCII characters without spaces."""
     if not _KEY.fullmatch(key):

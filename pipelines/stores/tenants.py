@@ -1,6 +1,7 @@
 """Whose a record is: an installation's number and a repository's, which begin its key."""
 
 import re
+from functools import lru_cache
 
 from pydantic import AwareDatetime, Field
 
@@ -9,6 +10,7 @@ from pipelines.model import Frozen, Task
 _TENANT = re.compile(r"(0|[1-9]\d{0,19})/(0|[1-9]\d{0,19})", re.ASCII)
 
 
+@lru_cache(maxsize=1024)
 def tenant_segments(tenant: str) -> tuple[str, str]:
     """Return installation and repository; ValueError if it is not ``NUMBER/NUMBER``."""
     match = _TENANT.fullmatch(tenant)

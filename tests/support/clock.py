@@ -59,7 +59,7 @@ class VirtualClock:
         else:
             await self.settle()
 
-    async def settle(self, turns: int = 20) -> None:
+    async def settle(self, turns: int = 24) -> None:
         """Let every task that is ready run until it waits again for time or for a test."""
         quiet = 0
         while quiet < turns:

@@ -150,7 +150,7 @@ class World:
         parts = orchestrate(self.outside())
         self.state, self.coordinator = parts.state, parts.coordinator
         self.standing, self.errors = parts.standing, parts.errors
-        self.execution = parts.execution
+        self.execution, self.roster = parts.execution, parts.roster
         self.intake = build_intake(
             coordinator=self.coordinator,
             state=self.state,

@@ -249,8 +249,13 @@ workflows:
 
 
 async def test_where_each_agent_is_can_be_looked_up(world: World, forge: Forge) -> None:
+    await world.roster.tell()
+    (idle,) = await world.state.agents()
     await world.pull_request("opened", 5, "one")
     await world.settle()
+    await world.roster.tell()
 
     (record,) = await world.state.agents()
+    assert (idle.agent, idle.status.value, idle.task_id) == ("review", "idle", None)
     assert (record.agent, record.status.value) == ("review", "completed")
+    assert record.task_id is not None
