@@ -282,6 +282,11 @@ class SchemaChecker:
     seen: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     events: set[tuple[str, str | None]] = field(default_factory=set[tuple[str, str | None]])
 
+    def __post_init__(self) -> None:
+        # These take seconds to build, in which a town would lose connections that are kept open.
+        event_model("pull_request", "opened")
+        event_model("issues", "opened")
+
     def exchange(self, exchange: Exchange) -> None:
         """Check one request and its answer; a refused request may be malformed on purpose."""
         if exchange.injected or not exchange.template or exchange.template == "/graphql":
