@@ -2,11 +2,15 @@
 
 import json
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from bot import __version__
+from bot.cli import main
 from bot.cli.demo.sample import sample_files
 from tests.support.checkout import Checkout
 from tests.support.command import MODEL, conductor
@@ -23,12 +27,31 @@ def shop(tmp_path: Path) -> Checkout:
     return checkout
 
 
-def test_version_and_help_work_anywhere(tmp_path: Path) -> None:
+Here = Callable[..., CompletedProcess[str]]
+"""``conductor`` without a process of its own, which costs a second and shows nothing more here."""
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    def run(*arguments: str, folder: Path, **environment: str) -> CompletedProcess[str]:
+        with monkeypatch.context() as patch:
+            patch.chdir(folder)
+            patch.setattr(sys, "argv", ["conductor", *arguments])
+            patch.setattr(os, "environ", {"PATH": os.environ["PATH"], **environment})
+            with pytest.raises(SystemExit) as ended:
+                main()
+        said = capsys.readouterr()
+        return CompletedProcess(arguments, int(ended.value.code or 0), said.out, said.err)
+
+    return run
+
+
+def test_version_and_help_work_anywhere(tmp_path: Path, here: Here) -> None:
     assert conductor("version", folder=tmp_path).stdout == f"conductor {__version__}\n"
-    text = conductor("--help", folder=tmp_path).stdout
+    text = here("--help", folder=tmp_path).stdout
     for name in ("serve", "web", "worker", "run", "demo", "check-config", "schema", "version"):
         assert name in text
-        assert "Example:" in conductor(name, "--help", folder=tmp_path).stdout
+        assert "Example:" in here(name, "--help", folder=tmp_path).stdout
 
 
 def test_run_finds_the_defect_and_fails(shop: Checkout) -> None:
@@ -97,9 +120,9 @@ def test_run_without_a_model_says_so_and_never_claims_success(shop: Checkout) ->
     ],
 )
 def test_wrong_use_is_one_sentence_and_exit_code_2(
-    shop: Checkout, arguments: tuple[str, ...], code: int, said: str
+    shop: Checkout, here: Here, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
-    done = conductor(*arguments, folder=shop.folder, CONDUCTOR_MODELS=MOCK)
+    done = here(*arguments, folder=shop.folder, CONDUCTOR_MODELS=MOCK)
     assert done.returncode == code
     assert said in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
@@ -137,8 +160,8 @@ def test_schema_is_json_schema(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "short"])
-def test_serve_refuses_a_short_webhook_secret(tmp_path: Path, secret: str) -> None:
-    done = conductor(
+def test_serve_refuses_a_short_webhook_secret(tmp_path: Path, here: Here, secret: str) -> None:
+    done = here(
         "serve",
         folder=tmp_path,
         GITHUB_APP_ID="1",
