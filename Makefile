@@ -46,7 +46,7 @@ node_modules/.peers: .ci/peers.npm
 demo: $(VENV)/.runtime ## See the whole main job on this machine: no key, no account, no server
 	@$(BIN)/conductor demo $(ARGS)
 
-test: $(VENV)/.dev ## Run the whole test suite
+test: $(VENV)/.dev ## Run the test suite
 	$(BIN)/python -m pytest -n 2 -q -m "not integration and not fleet" $(ARGS)
 
 integration: $(VENV)/.models node_modules/.peers .peers/.done ## Check against real peers: GitHub's descriptions, a model, an engine, a cloud
@@ -57,8 +57,8 @@ chaos: $(VENV)/.dev ## Kill, pause, cut off and wipe everything at random moment
 	CONDUCTOR_RECOVERY_SEEDS=$${SEEDS:-100} \
 	$(BIN)/python -m pytest -n 2 -q -rP tests/chaos tests/stories/test_recovery.py $(ARGS)
 
-fleet: $(VENV)/.dev ## The same in short, as far as make test leaves it out
-	$(BIN)/python -m pytest -n 2 -q -rP -m fleet tests/chaos $(ARGS)
+fleet: $(VENV)/.dev ## Run the long scenarios that make test leaves out: the demo, kills, benchmarks
+	$(BIN)/python -m pytest -n 2 -q -rP -m fleet $(ARGS)
 
 bench: $(VENV)/.dev .bench/.done ## Measure: acknowledgement, engine, runs beside peers, storage, imports, memory
 	$(BIN)/python -m benchmarks

