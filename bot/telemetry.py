@@ -27,7 +27,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import JsonValue
 
 from bot.redactor import Redactor
-from pipelines.orchestration.news import Ending
+from pipelines.orchestration.news import ended_here
 
 LogFormat = Literal["console", "json"]
 
@@ -110,9 +110,11 @@ class Metrics:
         )
 
     async def follow(self, news: AsyncIterator[JsonValue]) -> None:
-        """Count what ended, for as long as there are news."""
+        """Count what ended in this process, for as long as there are news."""
         async for item in news:
-            ending = Ending.model_validate(item)
+            ending = ended_here(item)
+            if ending is None:
+                continue
             match ending.what:
                 case "run":
                     self.runs.labels(str(ending.conclusion)).inc()

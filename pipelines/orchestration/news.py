@@ -1,6 +1,7 @@
 """What is announced on the bus when something ended: for metrics and live pages, never for work."""
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 from pydantic import JsonValue
 
@@ -10,6 +11,8 @@ from pipelines.orchestration.transitions import Feedback
 ENDINGS = "endings"
 """The topic that carries ``Ending`` as JSON; a listener may miss some, the store never does."""
 
+THIS_PROCESS = uuid4().hex
+"""Tells what ended here from what every listener hears of other processes."""
 
 FEEDBACK = "feedback"
 """The topic that carries ``SentBack`` as JSON; what makes a fix happen is the issue, not this."""
@@ -37,6 +40,8 @@ class Ending(Frozen):
     seconds: float | None = None
     """How long a step ran; None if it never did."""
     run_id: str = ""
+    process: str = THIS_PROCESS
+    """Where that was decided, and so where it is counted."""
 
 
 def endings(before: WorkflowRun | None, after: WorkflowRun) -> Iterator[JsonValue]:
@@ -73,6 +78,13 @@ def sent_back(run: WorkflowRun, command: Feedback) -> JsonValue:
         step=command.step,
         payload=command.payload,
     ).model_dump(mode="json")
+
+
+def ended_here(item: JsonValue) -> Ending | None:
+    """Return the ending if this process has announced it, None for those of others."""
+    if not isinstance(item, dict) or item.get("process") != THIS_PROCESS:
+        return None
+    return Ending.model_validate(item)
 
 
 def given_up(tenant: str, queue: str) -> JsonValue:
