@@ -3,7 +3,17 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import acknowledgement, calls, engine, fairness, footprint, limits, queues, runs
+from benchmarks import (
+    acknowledgement,
+    calls,
+    crashes,
+    engine,
+    fairness,
+    footprint,
+    limits,
+    queues,
+    runs,
+)
 
 BENCHMARKS: Mapping[str, Callable[[Sequence[str]], None]] = {
     "acknowledgement": acknowledgement.main,
@@ -14,6 +24,7 @@ BENCHMARKS: Mapping[str, Callable[[Sequence[str]], None]] = {
     "fairness": fairness.main,
     "runs": runs.main,
     "queues": queues.main,
+    "crashes": crashes.main,
 }
 
 

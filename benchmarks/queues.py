@@ -1,13 +1,7 @@
-"""Messages that ask for nothing, beside a growing backlog, and what a run takes that waits.
-
-``python -m benchmarks.queues URL`` is a worker: it claims until its standard input ends, then
-prints how long each message had waited.
-"""
+"""Messages that ask for nothing, beside a growing backlog, and what a run takes that waits."""
 
 import argparse
 import asyncio
-import itertools
-import json
 import statistics
 import sys
 import tempfile
@@ -24,17 +18,16 @@ from rich.table import Table
 
 from benchmarks import noop
 from benchmarks.engine import change, trigger
+from benchmarks.messages import here, message, opened
 from benchmarks.processes import ROOT
 from pipelines.orchestration.bus.base import MessageBus
-from pipelines.orchestration.bus.open import open_bus
 from pipelines.orchestration.changes import Changes, Plan
-from pipelines.ports import Batch, Message
-from pipelines.stores.open import open_backend
-from pipelines.system import SystemClock
+from pipelines.ports import Batch
 from tests.support.valkey import DURABLE, Server
 
-CLOCK = SystemClock()
-LANES, SLOTS = 64, 16
+LANES = 64
+FLEETS = (1, 2, 4)
+BACKLOGS = (10, 1_000, 10_000, 100_000)
 STORES = ("memory", "SQLite (FULL)", "Redis (everysec)")
 NUMBERS: TypeAdapter[list[float]] = TypeAdapter(list[float])
 
@@ -46,8 +39,14 @@ class Effort:
     messages: int
     calm: int
     """Messages that are sent one by one, with nothing else to do."""
+    workers: Sequence[int]
+    """How many there are of them where processes share a store."""
     backlogs: Sequence[int]
+    turns: int
+    """Messages that are claimed and settled beside each backlog."""
     runs: int
+    warm: int
+    """Runs before those: what a process remembers of runs is bounded, and full by then."""
 
 
 @dataclass(frozen=True)
@@ -70,56 +69,12 @@ async def placed(store: str) -> AsyncGenerator[Place]:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncGenerator[MessageBus]:
-    """Open the bus of one process."""
-    store = open_backend(url, CLOCK)
-    bus = open_bus(store, CLOCK, worker="bench")
-    await bus.start()
-    try:
-        yield bus
-    finally:
-        await bus.close()
-        await store.close()
-
-
-def message(number: int, tenant: int = 0) -> Message:
-    """Return a message that says when it was sent, on the clock that processes share."""
-    return Message(
-        id=f"m/{number}",
-        queue="bench",
-        tenant=f"1/{tenant}",
-        body={"at": time.monotonic()},
-        enqueued_at=CLOCK.now(),
-    )
-
-
-async def consume(bus: MessageBus, waited: list[float]) -> None:
-    """Claim and settle until cancelled, noting how many seconds each message had waited."""
-    while True:
-        leases = await bus.claim(["bench"], limit=SLOTS, wait=5.0, lease=60.0)
-        now = time.monotonic()
-        waited += [now - float(str(lease.message.body["at"])) for lease in leases]
-        await asyncio.gather(*(bus.commit(Batch(settled=[lease])) for lease in leases))
-
-
-@asynccontextmanager
-async def here(bus: MessageBus, waited: list[float]) -> AsyncGenerator[None]:
-    """Work in this process while the context is open."""
-    working = asyncio.create_task(consume(bus, waited))
-    try:
-        yield
-    finally:
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
-
-
-@asynccontextmanager
 async def elsewhere(url: str, workers: int, waited: list[float]) -> AsyncGenerator[None]:
     """Have so many processes work while the context is open."""
     pipe = asyncio.subprocess.PIPE
     processes = [
         await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "benchmarks.queues", url), cwd=ROOT, stdin=pipe, stdout=pipe
+            *(sys.executable, "-m", "benchmarks.messages", url), cwd=ROOT, stdin=pipe, stdout=pipe
         )
         for _ in range(workers)
     ]
@@ -131,15 +86,6 @@ async def elsewhere(url: str, workers: int, waited: list[float]) -> AsyncGenerat
     for process in processes:
         said, _ = await process.communicate(b"")
         waited += NUMBERS.validate_json(said)
-
-
-async def work(url: str) -> None:
-    """Work until standard input ends."""
-    waited: list[float] = []
-    async with opened(url) as bus, here(bus, waited):
-        print("ready", flush=True)
-        await asyncio.to_thread(sys.stdin.read)
-    print(json.dumps(waited))
 
 
 async def flood(bus: MessageBus, number: int) -> float:
@@ -187,13 +133,13 @@ async def moved(store: str, workers: int, effort: Effort) -> Sequence[str]:
     return f"{rate:,.0f}", f"{statistics.median(times):.2f}", f"{p99:.1f}"
 
 
-async def beside(store: str, backlog: int) -> str:
+async def beside(store: str, backlog: int, turns: int) -> str:
     """Return microseconds to claim and settle one message while so many others wait."""
     async with placed(store) as place, opened(place.url) as bus:
         for start in range(0, backlog, 1000):
             numbers = range(start, min(start + 1000, backlog))
             await bus.commit(Batch(messages=[message(n, n % 100) for n in numbers]))
-        turns, cost = 300, 0.0
+        cost = 0.0
         for turn in range(turns):
             await bus.commit(Batch(messages=[message(backlog + turn, turn % 100)]))
             started = time.perf_counter()
@@ -203,19 +149,19 @@ async def beside(store: str, backlog: int) -> str:
         return f"{cost / turns * 1e6:,.0f}"
 
 
-async def waiting(store: str, runs: int) -> Sequence[str]:
+async def waiting(store: str, effort: Effort) -> Sequence[str]:
     """Return the KiB of each queued run: of Python's memory, and in the server."""
     async with placed(store) as place, AsyncExitStack() as stack:
         process = await stack.enter_async_context(noop.orchestra(place.url))
         tracemalloc.start()
         stack.callback(tracemalloc.stop)
-        await _queue(process, range(300))  # what is remembered of runs is bounded, and full by then
+        await _queue(process, range(effort.warm))
         before, used = tracemalloc.get_traced_memory()[0], _used(place.server)
-        await _queue(process, range(300, 300 + runs))
+        await _queue(process, range(effort.warm, effort.warm + effort.runs))
         grown = tracemalloc.get_traced_memory()[0] - before
         taken = _used(place.server) - used
-    kept = "-" if place.server is None else f"{taken / runs / 1024:.1f}"
-    return f"{grown / runs / 1024:.1f}", kept
+    kept = "-" if place.server is None else f"{taken / effort.runs / 1024:.1f}"
+    return f"{grown / effort.runs / 1024:.1f}", kept
 
 
 async def _queue(process: noop.Orchestra, numbers: Sequence[int]) -> None:
@@ -235,8 +181,9 @@ async def measure(effort: Effort, show: Callable[[Table], None]) -> None:
     """Show one table after the other."""
     columns = ("store", "workers", "messages/s", "to its start p50 ms", "p99")
     table = Table(*columns, title="Messages that ask for nothing: sent, claimed, settled")
-    for store, workers in [(store, 1) for store in STORES] + [(STORES[-1], 2), (STORES[-1], 4)]:
-        table.add_row(store, str(workers), *await moved(store, workers, effort))
+    for store in STORES:
+        for workers in effort.workers if store.startswith("Redis") else (1,):
+            table.add_row(store, str(workers), *await moved(store, workers, effort))
     show(table)
     table = Table(
         "store",
@@ -244,11 +191,11 @@ async def measure(effort: Effort, show: Callable[[Table], None]) -> None:
         title="Claim and settle one, in us, beside a backlog of",
     )
     for store in STORES:
-        table.add_row(store, *[await beside(store, backlog) for backlog in effort.backlogs])
+        table.add_row(store, *[await beside(store, size, effort.turns) for size in effort.backlogs])
     show(table)
     table = Table("store", "process", "server", title="KiB of a queued run of seven steps")
     for store in STORES:
-        table.add_row(store, *await waiting(store, effort.runs))
+        table.add_row(store, *await waiting(store, effort))
     show(table)
 
 
@@ -257,13 +204,19 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser("benchmarks queues", description=__doc__)
     parser.add_argument("--messages", type=int, default=10_000)
     parser.add_argument("--calm", type=int, default=500, help="messages sent one by one")
+    parser.add_argument("--workers", type=int, default=4, help="at most so many on Redis")
     parser.add_argument("--most", type=int, default=100_000, help="the longest backlog")
+    parser.add_argument("--turns", type=int, default=300, help="messages beside each backlog")
     parser.add_argument("--runs", type=int, default=2_000, help="runs that wait")
+    parser.add_argument("--warm", type=int, default=300, help="runs before them")
     chosen = parser.parse_args(arguments)
-    sizes = itertools.takewhile(lambda size: size <= chosen.most, (10, 1_000, 10_000, 100_000))
-    effort = Effort(chosen.messages, chosen.calm, tuple(sizes), chosen.runs)
+    effort = Effort(
+        messages=chosen.messages,
+        calm=chosen.calm,
+        workers=[number for number in FLEETS if number <= chosen.workers],
+        backlogs=[size for size in BACKLOGS if size <= chosen.most],
+        turns=chosen.turns,
+        runs=chosen.runs,
+        warm=chosen.warm,
+    )
     uvloop.run(measure(effort, Console(width=100).print))
-
-
-if __name__ == "__main__":
-    uvloop.run(work(sys.argv[1]))

@@ -29,7 +29,7 @@ SHOWN = {
     "crashes": ("killed with -9, 1 x", "paused past", "busy for 3", "doubled results"),
     "fairness": ("memory", "p95 ms"),
 }
-LONG = {"acknowledgement", "calls", "queues"}
+LONG = {"acknowledgement", "calls"}
 """More than ten seconds of real processes and real waiting."""
 
 
