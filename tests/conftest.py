@@ -1,6 +1,6 @@
 """What every test process makes once, because making it costs much and says nothing about us."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from itertools import count
 
@@ -8,28 +8,33 @@ import httpcore2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-KEYS = 4
-"""So many keys of a size are made; whoever asks for more is given the first one again."""
+_generate = rsa.generate_private_key
+
+
+@cache
+def _key(public_exponent: int, key_size: int, number: int) -> rsa.RSAPrivateKey:
+    del number  # two keys of a test are never the same
+    return _generate(public_exponent, key_size)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _made_once() -> Iterator[None]:
-    """A process of ours reads the machine's certificates for each of its clients (35 ms each), and
-    every App of the simulator has a new key (70 ms); a test has several of both.
-    """
+def _certificates() -> Iterator[None]:
+    """Those of the machine: our processes read them for each of their clients, 35 ms each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context))
-        patch.setattr(rsa, "generate_private_key", _in_turn(rsa.generate_private_key))
         yield
 
 
-def _in_turn(
-    generate: Callable[[int, int], rsa.RSAPrivateKey],
-) -> Callable[[int, int], rsa.RSAPrivateKey]:
-    """Keys that differ from the one before, of which only the first few are new."""
-    kept, turn = cache(lambda exponent, size, _: generate(exponent, size)), count()
+@pytest.fixture(autouse=True)
+def _keys() -> Iterator[None]:
+    """The n-th key is the same in every test: making one takes 70 ms, and the pattern that keeps
+    it out of the log is compiled for each key anew.
+    """
+    turn = count()
 
     def key(public_exponent: int, key_size: int) -> rsa.RSAPrivateKey:
-        return kept(public_exponent, key_size, next(turn) % KEYS)
+        return _key(public_exponent, key_size, next(turn))
 
-    return key
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rsa, "generate_private_key", key)
+        yield
