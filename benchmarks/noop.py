@@ -51,6 +51,8 @@ from pipelines.stores.open import open_backend
 from pipelines.system import SortableIds, SystemClock
 
 CLOCK = SystemClock()
+SLOTS = 64
+"""Tasks at the same time in one worker; the peers have as many lanes."""
 STEPS = tuple(Step(name=name, agent=name, needs=needs) for name, needs in NEEDS.items())
 
 
@@ -179,7 +181,12 @@ async def orchestra(url: str) -> AsyncGenerator[Orchestra]:
         news = await opened.enter_async_context(bus.subscribe(ENDINGS))
         hearing = asyncio.create_task(_hear(news, waiting))
         opened.callback(hearing.cancel)
-        yield Orchestra(parts, local_worker(outside, parts), count(os.getpid() * 10**6), waiting)
+        yield Orchestra(
+            parts,
+            local_worker(outside, parts, concurrency=SLOTS),
+            count(os.getpid() * 10**6),
+            waiting,
+        )
 
 
 async def _hear(news: AsyncIterator[JsonValue], waiting: dict[str, "asyncio.Future[None]"]) -> None:

@@ -50,6 +50,8 @@ class Lane:
     slots: int
     caps: FleetCaps | None = None
     """What one tenant may have of it over all workers; None for as much as there is."""
+    early: bool = False
+    """Whether each of its handlers stores that it begins before it does anything of risk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,7 @@ class Worker:
                     wait=CLAIM_SECONDS,
                     lease=self._lease_seconds,
                     caps=lane.caps(self._fleet) if lane.caps else None,
+                    early=lane.early,
                 )
             except ConductorError as error:
                 log.warning("claim failed", lane=lane.name, error=str(error))

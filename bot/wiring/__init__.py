@@ -286,10 +286,13 @@ def agent_lanes(
     """
     waiting = tuple(queue for queue in queues if queue in WAITING)
     working = tuple(queue for queue in queues if queue not in WAITING)
-    return (Lane("agents", working, concurrency, caps), Lane("waiting", waiting, WATCHES))
+    return (
+        Lane("agents", working, concurrency, caps, early=True),
+        Lane("waiting", waiting, WATCHES, early=True),
+    )
 
 
-def local_worker(outside: Outside, parts: Orchestration) -> Worker:
+def local_worker(outside: Outside, parts: Orchestration, *, concurrency: int = 8) -> Worker:
     """Return a worker for a run that no delivery started."""
     dispatcher = Dispatcher(
         parts.handlers, bus=outside.bus, errors=parts.errors, clock=outside.clock
@@ -298,7 +301,7 @@ def local_worker(outside: Outside, parts: Orchestration) -> Worker:
         name=outside.worker,
         lanes=(
             Lane("publishing", (EFFECTS, REPORTS, TIMERS), 4),
-            *agent_lanes(parts.coordinator.queues, 8),
+            *agent_lanes(parts.coordinator.queues, concurrency),
         ),
         dispatcher=dispatcher,
         bus=outside.bus,

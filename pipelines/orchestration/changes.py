@@ -389,7 +389,7 @@ def _still_wanted(run: WorkflowRun, commands: Sequence[Command]) -> list[Command
             continue
         if isinstance(command, Wake) and not run.live:
             continue
-        wanted[command.kind if isinstance(command, Wake) else command] = command
+        wanted[Wake if isinstance(command, Wake) else command] = command
     return list(wanted.values())
 
 

@@ -34,7 +34,14 @@ from pipelines.model import (
     WorkflowRun,
 )
 from pipelines.orchestration.graph import graph_of
-from pipelines.orchestration.outcome import Limits, overdue, why_skipped, worst
+from pipelines.orchestration.outcome import (
+    Limits,
+    looks_different,
+    next_deadline,
+    overdue,
+    why_skipped,
+    worst,
+)
 from pipelines.orchestration.transitions import (
     Abort,
     ApprovalNeeded,
@@ -81,7 +88,7 @@ class WorkflowEngine:
         """
         draft = _Draft(run, now, self._limits)
         draft.apply(event)
-        if draft.changed or isinstance(event, Started):
+        if draft.ended or isinstance(event, Started):
             draft.settle()
         return draft.transition(woken=isinstance(event, Ticked))
 
@@ -99,6 +106,8 @@ class _Draft:
         self._stopped = ""
         self._commands: list[Command] = []
         self.changed = False
+        self.ended = False
+        """Whether a step ended, for which others may have waited."""
 
     def apply(self, event: RunEvent) -> None:
         """Take in the event, if it still concerns anybody."""
@@ -163,7 +172,7 @@ class _Draft:
             self._commands.append(wake)
             update["wake_at"] = wake.at
         run = self._run.model_copy(update=update)
-        if _visible(run) != _visible(self._run):
+        if looks_different(self._run, run):
             self._commands.append(_REPORT)
         return Transition(run=run, commands=tuple(self._commands))
 
@@ -342,6 +351,7 @@ class _Draft:
             self._commands.append(Abort(step=step.name, attempt=step.attempt))
 
     def _end(self, step: Step, conclusion: Conclusion, title: str) -> None:
+        self.ended = True
         self._set(
             step,
             state=StepState.COMPLETED,
@@ -365,10 +375,10 @@ class _Draft:
         return self._now + timedelta(seconds=seconds)
 
     def _verdict(self, steps: Sequence[Step]) -> dict[str, Any]:
-        if all(step.done for step in steps):
+        states = {step.state for step in steps}
+        if states == {StepState.COMPLETED}:
             ended = Conclusion.CANCELLED if self._stopped else worst(steps)
             return {"state": RunState.COMPLETED, "conclusion": ended, "reason": self._stopped}
-        states = {step.state for step in steps}
         busy = states & {StepState.QUEUED, StepState.RUNNING, StepState.PUBLISHING}
         waiting = StepState.WAITING in states and not busy
         return {"state": RunState.WAITING if waiting else RunState.RUNNING}
@@ -378,17 +388,8 @@ class _Draft:
 
         That one then asks for the next: a run has one wake-up ahead of it, not one a step.
         """
-        at, asked = _next_deadline(steps), self._run.wake_at
+        at, asked = next_deadline(steps), self._run.wake_at
         coming = asked is not None and self._now < asked and not woken
         if at is None or (coming and asked is not None and asked <= at):
             return ()
         return (Wake(at=at),)
-
-
-def _next_deadline(steps: Iterable[Step]) -> datetime | None:
-    return min((step.deadline for step in steps if step.deadline), default=None)
-
-
-def _visible(run: WorkflowRun) -> tuple[object, ...]:
-    steps = tuple((s.state, s.conclusion, s.title, s.not_before) for s in run.steps)
-    return (run.state, run.conclusion, run.reason, steps)

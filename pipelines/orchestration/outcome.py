@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from pipelines.model import Change, Conclusion, Step, StepState
+from pipelines.model import Change, Conclusion, Step, StepState, WorkflowRun
 
 WORST_FIRST = (
     Conclusion.FAILURE,
@@ -63,3 +64,22 @@ def _span(seconds: float) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g} {unit}"
     return f"{seconds:g} s"
+
+
+def next_deadline(steps: Iterable[Step]) -> datetime | None:
+    """Return the earliest time at which a step is overdue; None if no step has one."""
+    return min((step.deadline for step in steps if step.deadline), default=None)
+
+
+def looks_different(before: WorkflowRun, after: WorkflowRun) -> bool:
+    """Whether users are to see something else of the run after than before."""
+    steps = zip(before.steps, after.steps, strict=True)
+    return (
+        before.state is not after.state
+        or before.reason != after.reason
+        or any(old is not new and _shown(old) != _shown(new) for old, new in steps)
+    )
+
+
+def _shown(step: Step) -> tuple[object, ...]:
+    return step.state, step.conclusion, step.title, step.not_before

@@ -1,9 +1,11 @@
 """What can happen to a run, and what the engine wants done about it.
 
-Events are facts from outside, commands are wishes of the engine. Both are data, so that any
-interleaving can be written down, replayed and simulated.
+Events are facts from outside and are stored, so that a run can be gone through again; commands are
+wishes of the engine, which follow from them.
 """
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue
@@ -154,61 +156,59 @@ RunEvent = Annotated[
 ]
 
 
-class Dispatch(Frozen):
+@dataclass(frozen=True, slots=True)
+class Dispatch:
     """Queue the step's task for its agent, not before ``not_before``."""
 
-    kind: Literal["dispatch"] = "dispatch"
     step: str
     attempt: int
-    not_before: AwareDatetime | None = None
+    not_before: datetime | None = None
 
 
-class Abort(Frozen):
+@dataclass(frozen=True, slots=True)
+class Abort:
     """Stop the agent that works on the step, if one does."""
 
-    kind: Literal["abort"] = "abort"
     step: str
     attempt: int
 
 
-class Publish(Frozen):
+@dataclass(frozen=True, slots=True)
+class Publish:
     """Carry out the effects of the step's stored result."""
 
-    kind: Literal["publish"] = "publish"
     step: str
     attempt: int
 
 
-class Feedback(Frozen):
+@dataclass(frozen=True, slots=True)
+class Feedback:
     """Tell whoever listens that a monitor sent something back to development.
 
     It is news; what makes a fix happen is the issue, which is an effect of the same result.
     """
 
-    kind: Literal["feedback"] = "feedback"
     step: str
     payload: FeedbackPayload
 
 
-class Report(Frozen):
+@dataclass(frozen=True, slots=True)
+class Report:
     """Something users see has changed; one report that is still to come shows all of it."""
 
-    kind: Literal["report"] = "report"
 
-
-class Wake(Frozen):
+@dataclass(frozen=True, slots=True)
+class Wake:
     """Send ``Ticked`` at this time."""
 
-    kind: Literal["wake"] = "wake"
-    at: AwareDatetime
+    at: datetime
 
 
-Command = Annotated[
-    Dispatch | Abort | Publish | Feedback | Report | Wake, Field(discriminator="kind")
-]
+Command = Dispatch | Abort | Publish | Feedback | Report | Wake
 
 
-class Transition(Frozen):
+@dataclass(frozen=True, slots=True)
+class Transition:
     """The run after an event, and what is to be done; equal runs mean that nothing happened."""
 
     run: WorkflowRun

@@ -68,7 +68,6 @@ def messages_of(
 def _message(
     run: WorkflowRun, command: Command, agents: frozenset[str], now: datetime
 ) -> Message | None:
-    job = Job(run=run.id)
     match command:
         case Dispatch(step=step, attempt=attempt, not_before=at):
             agent = run.step(step).agent
@@ -77,15 +76,15 @@ def _message(
                 f"task/{run.id}/{step}/{attempt}",
                 queue,
                 run,
-                job.model_copy(update={"step": step, "attempt": attempt}),
+                Job(run=run.id, step=step, attempt=attempt),
                 now=now,
                 not_before=at,
             )
         case Publish(step=step, attempt=attempt):
-            job = job.model_copy(update={"step": step, "attempt": attempt})
+            job = Job(run=run.id, step=step, attempt=attempt)
             return message(f"publish/{run.id}/{step}/{attempt}", EFFECTS, run, job, now=now)
         case Wake(at=at):
-            return message(f"wake/{run.id}", TIMERS, run, job, now=now, not_before=at)
+            return message(f"wake/{run.id}", TIMERS, run, Job(run=run.id), now=now, not_before=at)
         case _:
             return None
 

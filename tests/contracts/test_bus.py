@@ -43,9 +43,15 @@ async def send(bus: MessageBus, *messages: Message) -> None:
 
 
 async def claim(
-    bus: MessageBus, *queues: str, limit: int = 100, wait: float = 0.0, lease: float = 60.0
+    bus: MessageBus,
+    *queues: str,
+    limit: int = 100,
+    wait: float = 0.0,
+    lease: float = 60.0,
+    early: bool = False,
 ) -> Sequence[Lease]:
-    return await bus.claim(queues or ("deliveries",), limit=limit, wait=wait, lease=lease)
+    queues = queues or ("deliveries",)
+    return await bus.claim(queues, limit=limit, wait=wait, lease=lease, early=early)
 
 
 async def settle(bus: MessageBus, *leases: Lease) -> None:
@@ -423,6 +429,52 @@ async def test_after_a_restart_unsettled_work_is_claimable_and_its_crash_counted
     await stores.clock.advance(90)
     assert "later" in ids(await claim(bus))
     await bus.close()
+
+
+async def test_an_early_claim_is_counted_once_its_holder_has_stored_something(
+    stores: Stores, bus: MessageBus, backend: StorageBackend
+) -> None:
+    await send(bus, message("held"))
+    (lease,) = await claim(bus, early=True)
+    assert (lease.message.id, lease.token) == ("held", 1)
+    await bus.commit(Batch(writes=[Write("begun", b"1")]))
+    bus = await restarted(stores, bus, backend)
+    (lease,) = await claim(bus, early=True)
+    assert (lease.message.id, lease.token) == ("held", 2)
+    await settle(bus, lease)
+    assert await bus.depth() == {}
+    assert await stores.opened[-1].messages() == []
+    await bus.close()
+
+
+async def test_an_early_claim_keeps_others_away_until_its_lease_ends(
+    bus: MessageBus, clock: VirtualClock
+) -> None:
+    await send(bus, message("m"))
+    (first,) = await claim(bus, early=True)
+    assert await claim(bus) == await claim(bus, early=True) == []
+    await clock.advance(60)
+    (second,) = await claim(bus, early=True)
+    assert second.token == 2
+    with pytest.raises(LeaseLost):
+        await settle(bus, first)
+    await settle(bus, second)
+
+
+async def test_an_early_claim_that_cannot_be_stored_is_worth_nothing(
+    stores: Stores, bus: MessageBus, backend: StorageBackend
+) -> None:
+    if stores.server:
+        pytest.skip("a server claims and counts in one step, so there an early claim just raises")
+    await send(bus, message("m"))
+    await stores.refuse(backend)
+    (lease,) = await claim(bus, early=True)
+    with pytest.raises(NotStored):
+        await settle(bus, lease)
+    await stores.clock.settle()
+    with pytest.raises(LeaseLost):
+        await bus.renew(lease, 60)
+    assert await bus.depth() == {"deliveries": 1}
 
 
 async def test_a_message_of_a_later_version_stays_pending(

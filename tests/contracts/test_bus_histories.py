@@ -69,7 +69,8 @@ class History:
     async def claim(self) -> None:
         queues = self.rng.sample(QUEUES, self.rng.randint(1, 3))
         limit, seconds = self.rng.randint(1, 5), self.rng.choice([3.0, 30.0])
-        leases = await self.bus.claim(queues, limit=limit, wait=0, lease=seconds)
+        early = self.rng.random() < 0.5
+        leases = await self.bus.claim(queues, limit=limit, wait=0, lease=seconds, early=early)
         assert len(leases) <= limit
         for lease in leases:
             held = lease.message

@@ -66,6 +66,7 @@ class MessageBus(ABC):
         wait: float,
         lease: float,
         caps: Caps | None = None,
+        early: bool = False,
     ) -> Sequence[Lease]:
         """Return up to ``limit`` due messages, lowest priority number and oldest first.
 
@@ -73,6 +74,9 @@ class MessageBus(ABC):
         Each is leased for ``lease`` seconds. Tenants take turns: one tenant's backlog does not
         delay another's next message. Work of those who have as much leased as ``caps`` allow is
         passed by until one of their leases ends.
+
+        With ``early`` a claim may be handed out before it is stored, which saves a wait: a crash
+        is counted from its holder's first commit on, so nothing may be risked before that.
         """
 
     @abstractmethod

@@ -140,6 +140,7 @@ class _Owner:
 class _Queue:
     def __init__(self, name: str) -> None:
         self.name = name
+        self.ready = 0
         self.owners: dict[str, _Owner] = {}
         self.ring: _Ring[_Owner] = _Ring()
         self.of_tenant: Counter[str] = Counter()
@@ -177,11 +178,14 @@ class ReadyMessages:
     def add(self, entry: Entry) -> None:
         """Make the entry claimable."""
         message = entry.message
-        queue = self._queues.setdefault(message.queue, _Queue(message.queue))
+        queue = self._queues.get(message.queue)
+        if queue is None:
+            queue = self._queues[message.queue] = _Queue(message.queue)
         name = installation_of(message.tenant)
         owner = queue.owners.get(name) or _Owner(name, queue)
         lane = owner.lanes.get(message.tenant) or _Lane(message.tenant, owner, next(self._turns))
         entry.place = next(self._places)
+        queue.ready += 1
         lane.live += 1
         heapq.heappush(lane.heap, (message.priority, entry.order, entry.place, entry))
         # Not before it has a message: without one it has no turn.
@@ -193,8 +197,10 @@ class ReadyMessages:
         if not entry.place:
             return
         entry.place = 0
-        lane = self._queues[entry.message.queue].lane(entry.message.tenant)
+        queue = self._queues[entry.message.queue]
+        lane = queue.lane(entry.message.tenant)
         assert lane is not None, "a ready entry has a lane"
+        queue.ready -= 1
         lane.live -= 1
         if len(lane.heap) > 2 * lane.live + _SLACK:
             lane.heap = [item for item in lane.heap if item[3].place == item[2]]
@@ -203,7 +209,7 @@ class ReadyMessages:
     def has(self, queue: str) -> bool:
         """Return whether the queue has a ready message."""
         found = self._queues.get(queue)
-        return found is not None and found.ring.head() is not None
+        return found is not None and found.ready > 0
 
     def take(self, queues: Sequence[str], caps: Caps) -> Entry | None:
         """Remove and return the next entry of these queues: the next tenant's most urgent one.
@@ -249,6 +255,8 @@ def _next_lane(queues: Sequence[_Queue], caps: Caps) -> _Lane | None:
         return False
 
     for queue in queues:
+        if not queue.ready:
+            continue
 
         def visit_lane(lane: _Lane, queue: _Queue = queue) -> bool:
             nonlocal best

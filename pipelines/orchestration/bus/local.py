@@ -5,6 +5,7 @@ the messages it touches, so the store applies a claim and a replacement in the o
 """
 
 import itertools
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -12,7 +13,7 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
-from pipelines.errors import LeaseLost, NotStored
+from pipelines.errors import ConductorError, LeaseLost, NotStored
 from pipelines.orchestration.bus.base import READABLE_VERSION, Caps, Handler, MessageBus
 from pipelines.orchestration.bus.dead import burial
 from pipelines.orchestration.bus.lanes import Entry, ReadyMessages
@@ -22,6 +23,8 @@ from pipelines.orchestration.bus.topics import Topics
 from pipelines.orchestration.bus.waiting import Waiting
 from pipelines.ports import Batch, Clock, Lease, Message
 from pipelines.stores.backend import StorageBackend
+
+_LOG = logging.getLogger(__name__)
 
 
 class LocalBus(MessageBus):
@@ -78,12 +81,15 @@ class LocalBus(MessageBus):
         wait: float,
         lease: float,
         caps: Caps | None = None,
+        early: bool = False,
     ) -> Sequence[Lease]:
         """Return up to ``limit`` due messages, or none after ``wait`` seconds."""
         deadline = self._clock.monotonic() + wait
         try:
             while not self._closed:
                 taken = self._take(queues, limit, caps or Caps())
+                if taken and early:
+                    return self._lease_early(taken, lease)
                 if taken and (leases := await self._lease(taken, lease)):
                     return leases
                 left = deadline - self._clock.monotonic()
@@ -180,6 +186,22 @@ class LocalBus(MessageBus):
         """Store that the messages were claimed once more, so that a crash is counted."""
         self._withhold(entry.message.id for entry in taken)
         return await self._shielded.finish(self._store_claims(taken, seconds), self._give_back)
+
+    def _lease_early(self, taken: Sequence[Entry], seconds: float) -> Sequence[Lease]:
+        """As ``_lease``, but not awaited: the store takes what the holders commit after it."""
+        for entry in taken:
+            entry.message = _claimed(entry.message)
+        leases = [self._hold(entry, seconds) for entry in taken]
+        self._shielded.begin(self._store_early(leases))
+        return leases
+
+    async def _store_early(self, leases: Sequence[Lease]) -> None:
+        claimed = [lease.message for lease in leases]
+        try:
+            await self._backend.commit(Batch(messages=claimed))
+        except ConductorError as error:
+            _LOG.warning("claims are not stored and given back: %s", error)
+            self._give_back(leases)
 
     async def _store_claims(self, taken: Sequence[Entry], seconds: float) -> Sequence[Lease]:
         claimed = [_claimed(entry.message) for entry in taken]

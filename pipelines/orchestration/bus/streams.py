@@ -106,8 +106,10 @@ class RedisBus(MessageBus):
         wait: float,
         lease: float,
         caps: Caps | None = None,
+        early: bool = False,
     ) -> Sequence[Lease]:
         """Return up to ``limit`` due messages, or none after ``wait`` seconds."""
+        del early  # The server claims and counts in one step.
         deadline = self._clock.monotonic() + wait
         names = list(dict.fromkeys(queues))
         bell: Bell | None = None
