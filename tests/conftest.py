@@ -7,6 +7,11 @@ from itertools import count
 import httpcore2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import settings
+
+# A busy machine is no finding.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 _generate = rsa.generate_private_key
 
