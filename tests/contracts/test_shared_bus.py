@@ -71,6 +71,27 @@ async def test_a_message_is_handed_to_one_of_many_processes(
     assert sorted(found) == [f"m{n:02}" for n in range(60)]
 
 
+def scripts(shared: Stores) -> int:
+    assert shared.server
+    return shared.server.info("commandstats")["cmdstat_evalsha"]["calls"]
+
+
+async def test_who_has_taken_everything_asks_again_only_when_there_is_more(
+    shared: Stores, one: MessageBus, two: MessageBus
+) -> None:
+    first = asyncio.create_task(claim(one, wait=60))
+    await shared.clock.settle()
+    await send(two, message("a"))
+    assert ids(await first) == ["a"]
+
+    asked = scripts(shared)
+    second = asyncio.create_task(claim(one, wait=60))
+    await shared.clock.settle()
+    assert scripts(shared) == asked
+    await send(two, message("b"))
+    assert ids(await second) == ["b"]
+
+
 async def test_a_bell_is_heard_in_another_process(
     shared: Stores, one: MessageBus, two: MessageBus
 ) -> None:

@@ -21,7 +21,7 @@ from pipelines.orchestration.bus.dead import burial
 from pipelines.orchestration.bus.remote_topics import RemoteTopics
 from pipelines.orchestration.bus.shielded import Shielded
 from pipelines.orchestration.bus.timers import Timer, Timers
-from pipelines.orchestration.bus.waiting import Bell, Waiting
+from pipelines.orchestration.bus.waiting import Waiting
 from pipelines.ports import Batch, Clock, Lease, Message
 from pipelines.redis import scripts
 from pipelines.redis.channels import Channels
@@ -61,6 +61,9 @@ class RedisBus(MessageBus):
         )
         self._waiting = Waiting(self._timers)
         self._alarms: dict[str, Timer] = {}
+        self._exhausted: dict[tuple[tuple[str, ...], Caps | None], tuple[int, float]] = {}
+        """What had rung, and when, as the last claim of these queues was sent: it left nothing
+        behind, or it has rung since."""
         self._shielded = Shielded()
         self._closed = False
 
@@ -111,23 +114,24 @@ class RedisBus(MessageBus):
         """Return up to ``limit`` due messages, or none after ``wait`` seconds."""
         del early  # The server claims and counts in one step.
         deadline = self._clock.monotonic() + wait
-        names = list(dict.fromkeys(queues))
-        bell: Bell | None = None
+        names, bell = tuple(dict.fromkeys(queues)), None
+        look = lease / _LOOKS_A_LEASE
         try:
             while not self._closed:
                 # It rings also for what is committed while the script is on its way.
                 with self._waiting.bell(names) as bell:
-                    work = self._claim(names, limit, lease, caps or Caps())
-                    if leases := await self._shielded.finish(work, self._give_back):
-                        return leases
+                    if wait <= 0 or not self._is_exhausted(names, caps, look):
+                        work = self._claim(names, limit, lease, caps)
+                        if leases := await self._shielded.finish(work, self._give_back):
+                            return leases
                     left = deadline - self._clock.monotonic()
                     if left <= 0 or self._closed:
                         break
-                    await bell.wait(min(left, lease / _LOOKS_A_LEASE))
+                    await bell.wait(min(left, look))
             return []
         finally:
-            if bell is not None and bell.rung:
-                self._wake(names)
+            for queue in names if bell is not None and bell.rung else ():
+                self._waiting.pass_on(queue)
 
     async def renew(self, lease: Lease, seconds: float) -> Lease:
         """Return the lease extended to so many seconds from now; raises ``LeaseLost``."""
@@ -173,18 +177,26 @@ class RedisBus(MessageBus):
 
     # claiming
 
+    def _is_exhausted(self, queues: tuple[str, ...], caps: Caps | None, look: float) -> bool:
+        """Whether the last claim left nothing behind, lately, and nothing has rung since."""
+        rings, since = self._exhausted.get((queues, caps), (-1, 0.0))
+        return rings == self._waiting.rings(queues) and self._clock.monotonic() < since + look
+
     async def _claim(
-        self, queues: Sequence[str], limit: int, seconds: float, caps: Caps
+        self, queues: tuple[str, ...], limit: int, seconds: float, caps: Caps | None
     ) -> Sequence[Lease]:
         shelves = [shelf(queue, version) for queue in queues for version in self._versions]
-        room = ["" if cap is None else cap for cap in (caps.per_tenant, caps.per_installation)]
-        ends = self._clock.monotonic() + seconds
+        limits = (caps.per_tenant, caps.per_installation) if caps else (None, None)
+        room = ["" if cap is None else cap for cap in limits]
+        now, rings = self._clock.monotonic(), self._waiting.rings(queues)
+        ends = now + seconds
         words = [self._keyspace.now(), "", uuid4().hex, self._worker, milliseconds(seconds)]
         answer = await self._keyspace.write(
             scripts.CLAIM, [*words, limit, *room, *shelves], again_at=1
         )
-        now, more, times, found = answer
-        self._set_alarms(queues, now, times)
+        at, more, times, found = answer
+        self._exhausted[queues, caps] = (rings, now)
+        self._set_alarms(queues, at, times)
         if more:
             self._wake(queues)
         rows = zip(found[::3], found[1::3], found[2::3], strict=True)

@@ -1,7 +1,8 @@
 """Claims that wait for work: one is woken at a time, the one that has waited longest."""
 
 import asyncio
-from collections.abc import Generator, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 from pipelines.orchestration.bus.timers import Timers
@@ -47,6 +48,8 @@ class Waiting:
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
         self._bells: dict[str, dict[Bell, None]] = {}
+        self._rings: Counter[str] = Counter()
+        self._rings_of_all = 0
 
     @contextmanager
     def bell(self, queues: Sequence[str]) -> Generator[Bell]:
@@ -62,8 +65,17 @@ class Waiting:
                 if not self._bells[queue]:
                     del self._bells[queue]
 
+    def rings(self, queues: Iterable[str]) -> int:
+        """Return a number that grows whenever somebody was to be woken for one of these queues."""
+        return self._rings_of_all + sum(self._rings[queue] for queue in queues)
+
     def wake(self, queue: str, number: int = 1) -> None:
         """Wake the claims that have waited longest for this queue."""
+        self._rings[queue] += 1
+        self.pass_on(queue, number)
+
+    def pass_on(self, queue: str, number: int = 1) -> None:
+        """Wake others in the place of a claim that was woken and may leave something behind."""
         for bell in tuple(self._bells.get(queue, ())):
             if number <= 0:
                 return
@@ -73,5 +85,6 @@ class Waiting:
 
     def wake_all(self) -> None:
         """Wake everybody."""
+        self._rings_of_all += 1
         for queue in tuple(self._bells):
             self.wake(queue, len(self._bells[queue]))
