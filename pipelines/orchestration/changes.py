@@ -26,7 +26,6 @@ from pipelines.orchestration.transitions import (
     Abort,
     CancelRequested,
     Command,
-    Dispatch,
     Feedback,
     Report,
     RunEvent,
@@ -34,10 +33,17 @@ from pipelines.orchestration.transitions import (
     StepClaimed,
     StepFinished,
     Superseded,
-    Wake,
 )
-from pipelines.orchestration.work import EFFECTS, Job, message, messages_of, report_of
-from pipelines.ports import Batch, Clock, Ids, Lease, Message, Write
+from pipelines.orchestration.work import (
+    DESK,
+    EFFECTS,
+    Job,
+    message,
+    messages_of,
+    report_of,
+    still_wanted,
+)
+from pipelines.ports import ABSENT, Batch, Clock, Ids, Lease, Message, Write
 from pipelines.replay.tape import Happening, Tape
 
 ABORTS = "abort"
@@ -46,8 +52,6 @@ ANSWERS = "/conductor"
 """The name of the runs that answer commands; no workflow can be called that."""
 SUPERSEDED = "Superseded"
 """How the reason of a run that a newer one replaced begins."""
-DESK = "conductor"
-"""Stands in for an agent where Conductor itself did the work of a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,8 @@ class Changes:
         What changes within the time ``together`` is shown to users together.
         Unless ``fresh``, runs are taken as this process saw them last, which ``commit`` checks.
         """
-        self._fresh = fresh
+        self.fresh = fresh
+        self._absent: set[str] = set()
         self._assumed: set[str] = set()
         self._together = together
         self._tape = tape
@@ -131,6 +136,10 @@ class Changes:
         """Store these records as well."""
         self._writes += writes
 
+    def expect_absent(self, key: str) -> None:
+        """Take it that there is no such record; ``commit`` raises Conflict if there is one."""
+        self._absent.add(key)
+
     def learn(self, tenant: str, *outcomes: Outcome) -> None:
         """Keep what people brought about; whoever calls answers for who they are."""
         if self._memory is not None:
@@ -143,7 +152,7 @@ class Changes:
     async def run(self, tenant: str, run_id: str) -> WorkflowRun | None:
         """Return the run as it will be, or None if there is none."""
         run = self._after.get(run_id)
-        if run is None and not self._fresh:
+        if run is None and not self.fresh:
             run = self._state.remembered(tenant, run_id)
             self._assumed |= {run_id} if run is not None else set()
         run = run or await self._state.get(tenant, run_id)
@@ -231,7 +240,7 @@ class Changes:
             if run is not self._before[run.id]
         ]
         writes = [*self._writes, *await self._state.writes(*changed), *self._history(changed)]
-        writes += self._turns.writes()
+        writes += [*self._turns.writes(), *self._guards()]
         now = self._clock.now()
         work, reports = self._work(now), self._reports(now)
         if not (writes or work or reports or self._settled):
@@ -253,6 +262,9 @@ class Changes:
             before = self._before[run_id]
             if before is not None and self._after[run_id] is before:
                 raise Conflict(run_id, expected=before.version, actual=before.version)
+
+    def _guards(self) -> list[Write]:
+        return [Write(key, None, expect=ABSENT) for key in self._absent]
 
     def _history(self, changed: Sequence[RunChange]) -> list[Write]:
         if self._tape is None:
@@ -368,7 +380,7 @@ class Changes:
         """Return the messages that are left to do after the last of each run's events."""
         found = list(self._messages)
         for run in self._after.values():
-            wanted = _still_wanted(run, self._commands.get(run.id, ()))
+            wanted = still_wanted(run, self._commands.get(run.id, ()))
             found += messages_of(run, wanted, agents=self._agents, now=now)
         return found
 
@@ -379,18 +391,6 @@ class Changes:
             for run_id, commands in self._commands.items()
             if any(isinstance(command, Report) for command in commands)
         ]
-
-
-def _still_wanted(run: WorkflowRun, commands: Sequence[Command]) -> list[Command]:
-    """Return the commands without those that a later one, or the run's end, made pointless."""
-    wanted: dict[object, Command] = {}
-    for command in commands:
-        if isinstance(command, Dispatch) and run.step(command.step).agent == DESK:
-            continue
-        if isinstance(command, Wake) and not run.live:
-            continue
-        wanted[Wake if isinstance(command, Wake) else command] = command
-    return list(wanted.values())
 
 
 def _owes_an_answer(run: WorkflowRun) -> bool:

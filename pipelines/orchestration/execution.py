@@ -30,6 +30,7 @@ from pipelines.orchestration.facts import FactFinder
 from pipelines.orchestration.leases import NoLongerWanted, under_lease
 from pipelines.orchestration.policy import Deny, PolicyEngine, RequireApproval
 from pipelines.orchestration.roster import Roster
+from pipelines.orchestration.standing import pause_of
 from pipelines.orchestration.tasks import Tasks, checked
 from pipelines.orchestration.transitions import (
     ApprovalNeeded,
@@ -150,7 +151,7 @@ class Execution:
             changes.settle(lease)
             return None
         log_keys.bind(run.change)
-        refusal = await self._refusal(run, step)
+        refusal = await self._refusal(changes, run, step)
         if refusal is not None:
             changes.settle(lease)
             await changes.advance(tenant, run.id, refusal)
@@ -158,9 +159,14 @@ class Execution:
         event = StepClaimed(step=step.name, attempt=step.attempt)
         return await changes.advance(tenant, run.id, event)
 
-    async def _refusal(self, run: WorkflowRun, step: Step) -> RunEvent | None:
+    async def _refusal(self, changes: Changes, run: WorkflowRun, step: Step) -> RunEvent | None:
         """Return what happens instead of the task, if policy says so."""
-        verdict = self._policy.check_task(run, step, await self._facts(run, step))
+        paused, place = None, pause_of(run)
+        if place is not None and not changes.fresh:
+            # Nearly nothing is ever paused: the store checks that, instead of being asked.
+            changes.expect_absent(place)
+            paused = False
+        verdict = self._policy.check_task(run, step, await self._facts(run, step, paused=paused))
         if isinstance(verdict, Deny):
             return StepFailed(
                 step=step.name,

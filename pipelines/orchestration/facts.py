@@ -34,13 +34,23 @@ class FactFinder:
         self._agents = agents
         self._day_budget_usd = day_budget_usd
 
-    async def __call__(self, run: WorkflowRun, step: Step, effect: Effect | None = None) -> Facts:
-        """Return the facts as they are now; with an effect also those that it alone needs."""
+    async def __call__(
+        self,
+        run: WorkflowRun,
+        step: Step,
+        effect: Effect | None = None,
+        *,
+        paused: bool | None = None,
+    ) -> Facts:
+        """Return the facts as they are now; with an effect also those that it alone needs.
+
+        Whether the run is ``paused`` is not looked up if the caller answers for it.
+        """
         spent, limit, setting = await self._today(run)
         return Facts(
             known_agents=self._agents,
             now=self._clock.now(),
-            paused=await self._standing.paused(run),
+            paused=await self._standing.paused(run) if paused is None else paused,
             spent_today_usd=spent,
             day_budget_usd=limit,
             day_setting=setting,

@@ -26,8 +26,8 @@ class Standing:
 
     async def paused(self, run: WorkflowRun) -> bool:
         """Whether somebody paused what the run is about."""
-        subject, tenant = subject_of(run.change), run.change.repository.tenant
-        return subject is not None and await self.pause(tenant, subject) is not None
+        place = pause_of(run)
+        return place is not None and await self._store.get(place) is not None
 
     async def dismissals(self, tenant: str, subject: str) -> Mapping[str, Dismissal]:
         """Return what was dismissed, by fingerprint."""
@@ -50,6 +50,12 @@ class Standing:
         findings = [_marked(prior, dismissed) for prior in change.prior_findings]
         findings += [_alone(d) for d in dismissed.values() if d.fingerprint not in known]
         return change.model_copy(update={"prior_findings": tuple(findings)})
+
+
+def pause_of(run: WorkflowRun) -> str | None:
+    """Return where a pause of what the run is about is kept; None if nobody can pause it."""
+    subject = subject_of(run.change)
+    return None if subject is None else _pause(run.change.repository.tenant, subject)
 
 
 def pausing(tenant: str, subject: str, pause: Pause | None) -> Write:

@@ -17,6 +17,9 @@ EFFECTS = "effects"
 REPORTS = "reports"
 TIMERS = "timers"
 
+DESK = "conductor"
+"""Stands in for an agent where Conductor itself did the work of a step."""
+
 _URGENT = frozenset({"command", "check_run"})
 _PATIENT = frozenset({"schedule", "alert"})
 
@@ -55,6 +58,18 @@ def priority_of(run: WorkflowRun) -> int:
         return URGENT
     recovered = getattr(run.trigger, "action", "") == RECOVERED
     return PATIENT if recovered or run.trigger.kind in _PATIENT else USUAL
+
+
+def still_wanted(run: WorkflowRun, commands: Iterable[Command]) -> list[Command]:
+    """Return the commands without those that a later one, or the run's end, made pointless."""
+    wanted: dict[object, Command] = {}
+    for command in commands:
+        if isinstance(command, Dispatch) and run.step(command.step).agent == DESK:
+            continue
+        if isinstance(command, Wake) and not run.live:
+            continue
+        wanted[Wake if isinstance(command, Wake) else command] = command
+    return list(wanted.values())
 
 
 def messages_of(

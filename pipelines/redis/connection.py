@@ -6,9 +6,10 @@ waiting, and it asks servers for notices of their maintenance.
 """
 
 import contextlib
-from collections.abc import Generator, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, cast
 
+import hiredis
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
@@ -28,6 +29,9 @@ IDLE = 30.0
 """Seconds without use after which a connection is asked whether it lives before it is used."""
 
 Word = str | bytes | int | float
+
+packed: Callable[[tuple[Word, ...]], bytes] = cast("Any", hiredis).pack_command
+"""Returns a command as it goes over the wire; it comes described as for a tuple of one word."""
 
 FAULTS = (exceptions.RedisError, OSError, EOFError, TimeoutError, ValueError)
 """What redis-py raises for a server that is away, refuses, or is none; ValueError for garbage."""
@@ -135,11 +139,11 @@ class RedisConnection:
         with self.faults(sent=False):
             connection: Any = await self.pool.get_connection()
         try:
-            packed = connection.pack_command(*words)
+            sent = packed(tuple(words))
             with self.faults(sent=False):
                 await connection.check_health()
             with self.faults():
-                await connection.send_packed_command(packed, check_health=False)
+                await connection.send_packed_command(sent, check_health=False)
                 return await connection.read_response()
         finally:
             await self.pool.release(connection)

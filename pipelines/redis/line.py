@@ -15,7 +15,7 @@ from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
 
 from pipelines.errors import NotStored
-from pipelines.redis.connection import FAULTS, RedisConnection
+from pipelines.redis.connection import FAULTS, RedisConnection, packed
 from pipelines.redis.failures import Moved, UnknownScript, translated
 from pipelines.redis.scripts import Script
 
@@ -147,11 +147,11 @@ class Line:
         Raises one of FAULTS when the connection ends before all of them have come.
         """
         connection = await self._connect()
-        packed = connection.pack_commands([self._command(call) for call in group])
+        commands = b"".join(packed(self._command(call)) for call in group)
         fresh = [call for call in group if not call.sent]
         for call in group:
             call.sent = True
-        await connection.send_packed_command(packed, check_health=False)
+        await connection.send_packed_command(commands, check_health=False)
         missing: dict[str, Script] = {}
         moved: Moved | None = None
         for call in group:

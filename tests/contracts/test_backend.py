@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from pipelines.errors import Conflict, LeaseLost, NotStored
-from pipelines.ports import Append, Batch, Versioned, Write
+from pipelines.ports import ABSENT, Append, Batch, Versioned, Write
 from pipelines.stores.backend import MAX_KEY, StorageBackend
 from tests.contracts.conftest import Stores
 from tests.contracts.make import append, create, delete, lease, message, put
@@ -138,6 +138,17 @@ async def test_sixty_four_lanes_of_increments_lose_nothing(backend: StorageBacke
 
 
 # --- atomicity -----------------------------------------------------------------------------------
+
+
+async def test_that_a_record_is_absent_is_checked_by_deleting_it(backend: StorageBackend) -> None:
+    absent = Write("pause", None, expect=ABSENT)
+    await backend.commit(Batch(writes=[absent, Write("a", b"1")]))
+    assert await backend.get("pause") is None
+    await backend.commit(put("pause", b"1"))
+    with pytest.raises(Conflict):
+        await backend.commit(Batch(writes=[absent, Write("a", b"2")]))
+    found = await backend.get_many(["a", "pause"])
+    assert {key: record.value for key, record in found.items()} == {"a": b"1", "pause": b"1"}
 
 
 async def test_a_batch_with_one_bad_expectation_changes_nothing(backend: StorageBackend) -> None:

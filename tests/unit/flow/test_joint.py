@@ -7,13 +7,14 @@ from functools import partial
 import pytest
 
 from pipelines.errors import LeaseLost, Retryable
-from pipelines.model import Step, StepState, WorkflowRun
+from pipelines.model import Pause, Step, StepState, WorkflowRun
 from pipelines.orchestration.changes import Changes, Plan
 from pipelines.orchestration.engine import WorkflowEngine
+from pipelines.orchestration.standing import pausing, subject_of
 from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.transitions import CancelRequested, StepClaimed
 from pipelines.ports import Batch, Lease
-from tests.simulation.plans import REPOSITORY, a_change, a_step, a_trigger
+from tests.simulation.plans import AUTHOR, REPOSITORY, a_change, a_step, a_trigger
 from tests.support.world import World
 
 TENANT = REPOSITORY.tenant
@@ -144,3 +145,17 @@ async def test_a_run_that_changed_elsewhere_is_decided_on_as_it_is_now(
         *(world.coordinator.decide(partial(claim, run, name), about=run) for name in STEPS[:2])
     )
     assert running(await stored(world, run)) == set(STEPS)
+
+
+async def test_a_pause_holds_for_tasks_of_a_run_that_nobody_looks_up_again(
+    world: World, run: str
+) -> None:
+    subject = subject_of((await stored(world, run)).change)
+    assert subject is not None
+    pause = Pause(by=AUTHOR, at=world.clock.now())
+    await world.bus.commit(Batch(writes=[pausing(TENANT, subject, pause)]))
+    await world.settle()
+
+    after = await stored(world, run)
+    assert world.agents.tasks == []
+    assert all("paused" in step.title for step in after.steps)
