@@ -4,6 +4,7 @@ Each test breaks one thing on purpose and expects the invariant that guards it t
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -76,7 +77,7 @@ class NoConditions(WorkflowEngine):
             return Transition(run=run, commands=result.commands)
         plan = {s.name: s.condition for s in run.steps}
         after = tuple(s.model_copy(update={"condition": plan[s.name]}) for s in result.run.steps)
-        return result.model_copy(update={"run": result.run.model_copy(update={"steps": after})})
+        return replace(result, run=result.run.model_copy(update={"steps": after}))
 
 
 class NoNeeds(WorkflowEngine):
@@ -95,7 +96,7 @@ class NoNeeds(WorkflowEngine):
             for old, new in zip(run.steps, result.run.steps, strict=True)
             if old.state is StepState.PENDING and not new.done
         ]
-        return result.model_copy(update={"commands": (*result.commands, *early)})
+        return replace(result, commands=(*result.commands, *early))
 
 
 class NoSupersession(WorkflowEngine):
@@ -119,7 +120,7 @@ class WholeBudget(WorkflowEngine):
             s.model_copy(update={"budget_usd": left}) if s.state is StepState.RUNNING else s
             for s in result.run.steps
         )
-        return result.model_copy(update={"run": result.run.model_copy(update={"steps": steps})})
+        return replace(result, run=result.run.model_copy(update={"steps": steps}))
 
 
 class NoWake(WorkflowEngine):
@@ -180,7 +181,7 @@ CARELESS = Approval(by_id=1, by_login="nobody", level="write", at=EPOCH)
 
 def without(kind: type[Any], result: Transition) -> Transition:
     commands = tuple(c for c in result.commands if not isinstance(c, kind))
-    return result.model_copy(update={"commands": commands})
+    return replace(result, commands=commands)
 
 
 @pytest.mark.parametrize(
