@@ -9,9 +9,10 @@ import argparse
 import asyncio
 import json
 import os
+import statistics
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -147,15 +148,26 @@ ENGINES: dict[str, Opening] = {
 FLOORS = {"SQLite": "floor, SQLite (FULL)", "Redis": "floor, Redis (everysec), 1 worker"}
 
 
-async def measured(effort: Effort, only: str) -> dict[str, Found]:
-    """Return what each engine did, in the order of the table; peers only beside all of ours."""
-    chosen = {name: opening for name, opening in ENGINES.items() if only in name}
-    found = {name: await ours(opening, effort) for name, opening in chosen.items()}
+async def measured(effort: Effort, only: str, rounds: int) -> dict[str, Found]:
+    """Return the median of each engine over the rounds; peers only beside all of ours."""
+    measuring: dict[str, Callable[[Effort], Awaitable[Found]]] = {
+        name: partial(ours, opening) for name, opening in ENGINES.items() if only in name
+    }
     if PEERS.exists() and not only:
-        found["LangGraph, SQLite saver"] = await peer("langgraph_sqlite", effort)
-        found["DBOS, SQLite"] = await peer("dbos_sqlite", effort)
-        found["pydocket, Redis, 1 worker"] = await docket(effort)
-    return found
+        measuring["LangGraph, SQLite saver"] = partial(peer, "langgraph_sqlite")
+        measuring["DBOS, SQLite"] = partial(peer, "dbos_sqlite")
+        measuring["pydocket, Redis, 1 worker"] = docket
+    found = [{name: await of(effort) for name, of in measuring.items()} for _ in range(rounds)]
+    return {name: median([each[name] for each in found]) for name in measuring}
+
+
+def median(found: Sequence[Found]) -> Found:
+    """Return the median of each figure."""
+    return Found(
+        p50=statistics.median(each.p50 for each in found),
+        p99=statistics.median(each.p99 for each in found),
+        rate=statistics.median(each.rate for each in found),
+    )
 
 
 def table(found: dict[str, Found]) -> Table:
@@ -176,9 +188,11 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--serial", type=int, default=200, help="runs one after the other")
     parser.add_argument("--seconds", type=float, default=5.0, help="with 64 at once, each")
     parser.add_argument("--only", default="", help="engines whose name holds this")
+    parser.add_argument("--rounds", type=int, default=1, help="medians of so many, in turn")
     chosen = parser.parse_args(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    found = uvloop.run(measured(Effort(chosen.serial, chosen.seconds), chosen.only))
+    effort = Effort(chosen.serial, chosen.seconds)
+    found = uvloop.run(measured(effort, chosen.only, chosen.rounds))
     console = Console(width=110)
     console.print(table(found))
     if not PEERS.exists():

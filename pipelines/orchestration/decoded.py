@@ -1,14 +1,17 @@
-"""Runs that this process read or wrote lately, so that the same bytes are not decoded again."""
+"""What this process read or wrote lately, so that the same bytes are not decoded again."""
 
 from collections import OrderedDict
 from typing import TypeVar
 
-from pipelines.model import WorkflowRun
-from pipelines.orchestration.records import read
+from pipelines.model import TaskResult, WorkflowRun
+from pipelines.orchestration.records import StoredResult, read
 from pipelines.ports import Versioned
 
 _KEPT = 256
 """More than one process has at work at a time; each takes some ten kilobytes."""
+
+_RESULTS = 8 * 2**20
+"""So many bytes of results are remembered; a result has a few hundred, or some hundred thousand."""
 
 K = TypeVar("K", str, bytes)
 
@@ -49,3 +52,31 @@ def _put(kept: OrderedDict[K, WorkflowRun], key: K, run: WorkflowRun) -> None:
     kept.move_to_end(key)
     if len(kept) > _KEPT:
         kept.popitem(last=False)
+
+
+class DecodedResults:
+    """What stored results say: each report of a run shows all that there are so far."""
+
+    def __init__(self, limit: int = _RESULTS) -> None:
+        """``limit`` is in bytes as they are stored."""
+        self._limit = limit
+        self._size = 0
+        self._meanings: OrderedDict[bytes, TaskResult] = OrderedDict()
+
+    def result(self, key: str, record: Versioned) -> TaskResult:
+        """Return the stored result."""
+        known = self._meanings.get(record.value)
+        if known is not None:
+            self._meanings.move_to_end(record.value)
+            return known
+        result = read(StoredResult, key, record).result
+        self.keep(record.value, result)
+        return result
+
+    def keep(self, value: bytes, result: TaskResult) -> None:
+        """Remember what these bytes mean, and forget what was not asked for longest."""
+        if value not in self._meanings:
+            self._size += len(value)
+        self._meanings[value] = result
+        while self._size > self._limit:
+            self._size -= len(self._meanings.popitem(last=False)[0])

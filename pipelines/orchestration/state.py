@@ -13,7 +13,7 @@ from pipelines.errors import Conflict
 from pipelines.model import TaskResult, Usage, WorkflowRun
 from pipelines.orchestration import keys
 from pipelines.orchestration.bus.base import MessageBus
-from pipelines.orchestration.decoded import DecodedRuns
+from pipelines.orchestration.decoded import DecodedResults, DecodedRuns
 from pipelines.orchestration.records import (
     AgentRecord,
     EffectRecord,
@@ -96,6 +96,7 @@ class StateManager:
         self._retention = retention
         self._ledger = SpendingLedger(backend, clock)
         self._decoded = DecodedRuns()
+        self._results = DecodedResults()
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -119,7 +120,7 @@ class StateManager:
         """Return the newest stored result of a step, or None."""
         key = keys.result_key(tenant, run_id, step)
         record = await self._backend.get(key)
-        return read(StoredResult, key, record).result if record else None
+        return self._results.result(key, record) if record else None
 
     async def results(self, run: WorkflowRun) -> Mapping[str, TaskResult]:
         """Return the results of the steps that have one, by step name."""
@@ -128,7 +129,7 @@ class StateManager:
             keys.result_key(tenant, run.id, s.name): s.name for s in run.steps if s.has_result
         }
         found = await self._backend.get_many(list(wanted))
-        return {wanted[key]: read(StoredResult, key, r).result for key, r in found.items()}
+        return {wanted[key]: self._results.result(key, r) for key, r in found.items()}
 
     async def group(self, tenant: str, group: str) -> GroupRecord | None:
         """Return what is known of the newest run of a group, or None if it never had one."""
@@ -282,6 +283,7 @@ class StateManager:
         for step, result in change.results.items():
             # Twice as long: a run may outlive the result of its first step by weeks.
             stored = encode(StoredResult(result=result))
+            self._results.keep(stored, result)
             writes.append(
                 Write(keys.result_key(tenant, run.id, step), stored, ttl=2 * self._retention)
             )
