@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from pipelines.errors import ConductorError, Conflict
+from pipelines.errors import Conflict
 from pipelines.orchestration.changes import Changes
 from pipelines.orchestration.turns import OneAtATime
 
@@ -98,7 +98,7 @@ class _Gathering:
             await self._changes.commit()
         except BaseException as error:
             self._spoilt = True
-            if isinstance(error, Conflict) or (self._shared and isinstance(error, ConductorError)):
+            if isinstance(error, Exception if self._shared else Conflict):
                 raise Alone from error
             raise
         finally:

@@ -13,7 +13,7 @@ from pipelines.orchestration.engine import WorkflowEngine
 from pipelines.orchestration.standing import pausing, subject_of
 from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.transitions import CancelRequested, StepClaimed
-from pipelines.ports import Batch, Lease
+from pipelines.ports import Batch, Lease, Write
 from tests.simulation.plans import AUTHOR, REPOSITORY, a_change, a_step, a_trigger
 from tests.support.world import World
 
@@ -61,6 +61,12 @@ async def settle(lease: Lease, run: str, step: str, changes: Changes) -> Step:
     return await claim(run, step, changes)
 
 
+async def mark(run: str, step: str, changes: Changes) -> Step:
+    """What each writes under the same key would occur twice in one batch."""
+    changes.write(Write("mark/latest", step.encode()))
+    return await claim(run, step, changes)
+
+
 async def leases(world: World) -> Sequence[Lease]:
     return await world.bus.claim(("agent.review",), limit=3, wait=0, lease=60)
 
@@ -87,6 +93,15 @@ async def test_a_decision_that_fails_leaves_the_others_as_if_it_had_never_come(
         )
         failed = [isinstance(outcome, Retryable) for outcome in outcomes]
         assert failed == [name == broken for name in STEPS]
+    assert running(await stored(world, run)) == set(STEPS)
+
+
+async def test_decisions_that_cannot_be_one_batch_are_stored_one_by_one(
+    world: World, run: str
+) -> None:
+    await asyncio.gather(
+        *(world.coordinator.decide(partial(mark, run, name), about=run) for name in STEPS)
+    )
     assert running(await stored(world, run)) == set(STEPS)
 
 
