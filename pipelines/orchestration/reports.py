@@ -16,7 +16,7 @@ from pipelines.orchestration.changes import ANSWERS, SUPERSEDED
 from pipelines.orchestration.coordinator import Coordinator
 from pipelines.orchestration.dispatch import remains
 from pipelines.orchestration.error_handler import Decision, ErrorHandler
-from pipelines.orchestration.leases import LEASE_SECONDS, under_lease
+from pipelines.orchestration.leases import under_lease
 from pipelines.orchestration.records import EffectRecord
 from pipelines.orchestration.state import StateManager
 from pipelines.orchestration.turns import OneAtATime
@@ -34,8 +34,9 @@ TURN_SECONDS = 1.0
 class _Turn:
     """One report's time with its run; at its end nothing of it is left to be renewed."""
 
-    def __init__(self, holder: str) -> None:
-        self.holder = holder
+    def __init__(self, lease: Lease) -> None:
+        self.holder = lease.message.id
+        self.seconds = lease.seconds
         self.writing = asyncio.Lock()
         self.run: WorkflowRun | None = None
         self.begun: EffectRecord | None = None
@@ -70,7 +71,7 @@ class Reports:
 
     async def handle(self, lease: Lease) -> None:
         """Show the run, and settle the message with what users see of it now."""
-        turn = _Turn(lease.message.id)
+        turn = _Turn(lease)
         try:
             await under_lease(
                 lease,
@@ -143,7 +144,7 @@ class Reports:
         return True
 
     async def _hold(self, turn: _Turn, run: WorkflowRun, record: EffectRecord) -> None:
-        until = self._clock.now() + timedelta(seconds=LEASE_SECONDS)
+        until = self._clock.now() + timedelta(seconds=turn.seconds)
         record = record.model_copy(update={"holder": turn.holder, "until": until})
         await self._bus.commit(Batch(writes=[self._note(run, record)]))
         turn.run, turn.begun = run, record.model_copy(update={"version": record.version + 1})
